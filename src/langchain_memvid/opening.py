@@ -156,7 +156,7 @@ def open_library(
 
     Raises:
         InvalidInputError: A library does not have an option, or has another metric.
-        NotAMemoryError: There is something else in the folder; with mode ``"r"``, there is no library.
+        NotAMemoryError: The folder has other files, or, with mode ``"r"``, no library.
         EmbedderMismatchError: Another embedder wrote it.
     """
     place: dict[str, Any] = {"cache_dir": index_dir, "storage_options": storage_options}

@@ -86,7 +86,7 @@ def texts_of(values: Any, name: str) -> list[str]:
 
 
 def names_given(values: Any, name: str) -> tuple[str, ...]:
-    """Return the names of categories, each once, without spaces around them; None is no name.
+    """Return the names of categories, each once, without spaces around them; None gives none.
 
     Raises:
         InvalidInputError: They are not a list of names, or a name is blank.

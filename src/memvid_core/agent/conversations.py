@@ -1,4 +1,4 @@
-"""Conversations into turns: what a call adds to a session, and nothing of what is there already."""
+"""Conversations into turns: a call adds to a session only the turns that it lacks."""
 
 from __future__ import annotations
 

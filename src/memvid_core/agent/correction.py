@@ -1,4 +1,4 @@
-"""A correction: what an older sentence must be like that a later one says is no longer so."""
+"""A correction: a description of the older sentences that a later sentence makes untrue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Corrections: what a sentence says of an older one that is no longer so, by patterns, in English and in Korean."""
+"""Corrections: find by patterns which older sentences a sentence makes untrue, in English and in Korean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sentence in English says of an older one that is no longer so, by patterns.
+"""Corrections in English: find by patterns which older sentences a sentence makes untrue.
 
 A pattern alone is not enough: "The law changed from 2010 to 2012" does not correct "I study law". So a sentence gives a
 :class:`Correction`, which says what an older sentence must be like, and most sentences that are found are not.
@@ -63,7 +63,7 @@ _SPOKEN: Final = re.compile(rf"^{_SUBJECT}(?:now |currently )?(?P<verb>{_STATE})
 _ACTING: Final = re.compile(rf"^{_SUBJECT}{_DOING}\b", re.IGNORECASE)
 _CLAUSE: Final = re.compile(r"[,;:]|\b(?:that|which|who|when|because|while|says?|said|there)\b", re.IGNORECASE)
 _CODE: Final = re.compile(r"[{}\[\]=<>;`]|\w\(")
-"""What is no sentence: "cache.set('Paris', Date.now());"."""
+"""Code, and not a sentence: "cache.set('Paris', Date.now());"."""
 _NOW: Final = re.compile(
     r"(?<!\.)\b(?:now|these days|from now on|as of (?:today|now|this \w+)|nowadays)\b", re.IGNORECASE
 )

@@ -1,6 +1,6 @@
-"""What a sentence in Korean says of an older one that is no longer so, by patterns.
+"""Corrections in Korean: find by patterns which older sentences a sentence makes untrue.
 
-What a sentence speaks of ends with a particle that is often left out, and what it says comes last. So an older sentence
+The topic of a sentence ends with a particle that is often left out, and the statement comes last. So an older sentence
 is compared by its beginning ("발표는" and "발표가"), and by its last word ("써요" and "안 써요").
 """
 

@@ -302,7 +302,7 @@ def _summaries(
     now: datetime,
     summarize: Summarize | None,
 ) -> list[Any]:
-    """Return the records of the categories that told of what is gone."""
+    """Return the records of the categories that mention deleted records."""
     wanted = set(names)
     drafts = []
     for category in categories.read(owners) if wanted else ():

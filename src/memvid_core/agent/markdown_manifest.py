@@ -1,4 +1,4 @@
-"""The manifest of an export: what its files and bullets were, so that an edit is told from what is only old."""
+"""The manifest of an export: its files and bullets as they were, so that an import finds what the user edited."""
 
 from __future__ import annotations
 

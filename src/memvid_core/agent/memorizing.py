@@ -116,7 +116,7 @@ class Memorizer:
         return {"memorized": self.complete(resources, turns, scope)}
 
     def complete(self, resources: Sequence[Resource], turns: Sequence[Turn], scope: dict[str, Any]) -> Memorized:
-        """Read items from what was not read yet of resources that are there, and return what they left behind."""
+        """Read items from the unread parts of resources that exist, and return what the steps produced."""
         calls = 0 if self._model is None else self._model.calls
         items, failures = ([], []) if self._config.extract == "raw" else self._extract(resources, turns, scope)
         owner = self._scopes.owner(scope)

@@ -384,7 +384,7 @@ def _days_of(hit: Recalled) -> Iterable[date]:
 def _lift_corrections(store: Store, found: Mapping[str, Recalled], where: Mapping[str, Any]) -> None:
     """Put an item that was corrected before the turns of it and of older versions, and note what it said before.
 
-    What was forgotten is not told of.
+    Forgotten records are never mentioned.
     """
     corrected = [hit for hit in found.values() if hit.note]
     older = store.get((hit.note for hit in corrected), where)

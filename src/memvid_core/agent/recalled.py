@@ -58,7 +58,7 @@ class LeftOut(msgspec.Struct, frozen=True):
 
     ``"budget"``: there was no room. ``"k"``: enough are shown. ``"repeat"``: the same is shown or known already.
     ``"turn"``: an item that a rule read, which says no more than the turn that it leads to. ``"corrected"``: a turn
-    that says what is no longer so, where the correction has no room.
+    that says so, where the correction has no room.
     """
 
     id: str

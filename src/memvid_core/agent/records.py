@@ -77,7 +77,7 @@ _FIELDS: Final[dict[str, tuple[_Fields, _Fields]]] = {
     "sources": ((("item", "number"), (str, int)), (("sources",), (list,))),
     "forgotten": ((("marks",), (dict,)), ((), ())),
 }
-"""The fields that each kind of record has under ``agent``, and beside it."""
+"""The fields that each kind of record has under ``agent``, and outside of it."""
 
 T = TypeVar("T", bound="Readable")
 

@@ -21,7 +21,7 @@ _TRIES = 5
 
 
 class Changes(NamedTuple):
-    """What one commit writes and deletes, and what the caller gets of it."""
+    """The records that one commit writes and deletes, and the result for the caller."""
 
     drafts: Sequence[Draft]
     deleted: Sequence[str] = ()

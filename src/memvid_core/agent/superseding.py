@@ -37,7 +37,7 @@ _WORD: Final = re.compile(r"\w+")
 
 
 def corrected_item(store: Store, fact: Fact, item: Item, plan: ItemPlan) -> Item | None:
-    """Return the item that says what holds now of what a fact is about; None if the fact is about something new.
+    """Return the item with the present state of the subject of a fact; None if the subject is new.
 
     Args:
         store: Where the records are.
@@ -203,7 +203,7 @@ def supersede(store: Store, fact: Fact, item: Item, current: Item, plan: ItemPla
 
 
 def _supersede_equal(store: Store, before: Item, corrected: Item, plan: ItemPlan, line: Container[str]) -> None:
-    """Correct the items that say the same as one that was corrected, and link those that say nearly the same anew.
+    """Correct the items that say the same as a corrected one, and update the links of those that say nearly the same.
 
     Items say the same if a person has edited one of them.
     """

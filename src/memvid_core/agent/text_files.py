@@ -24,7 +24,7 @@ def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file, without a byte order mark.
 
     Raises:
-        InvalidInputError: It is no file, or has more than 1 GiB.
+        InvalidInputError: It is not a file, or has more than 1 GiB.
         OSError: The system refused.
         UnicodeDecodeError: It is not UTF-8.
     """

@@ -169,7 +169,7 @@ def _time_of(match: re.Match[str], day_first: bool) -> datetime | None:
 
 
 def _clock_of(match: re.Match[str], day: date | None) -> datetime | None:
-    """Return the time of a day that a line names; None if there is no such day or time."""
+    """Return the time of a day that a line names; None if that day or time does not exist."""
     hour = int(match["hour"])
     half = "pm" if match["half"] == "오후" else "am" if match["half"] else (match["ampm"] or "").lower()[:1] + "m"
     if half in ("am", "pm"):

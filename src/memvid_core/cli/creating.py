@@ -27,7 +27,7 @@ def new_memory(target: Path, *, force: bool = False, whole: bool = False, **sett
     Args:
         target: The path.
         force: Replace the existing memory. A file that is not a memory is never replaced.
-        whole: Leave no file if the block fails or is stopped: what it wrote could not be told from a complete memory,
+        whole: Leave no file if the block fails or is stopped: it would look like a complete memory,
             and no command continues it.
         settings: Arguments of `Memory.create`.
 

@@ -30,7 +30,7 @@ def parquet_records(path: Path) -> Iterator[dict[str, Any]]:
 
     Raises:
         MissingExtraError: pyarrow is not installed.
-        IngestError: There is no column of text, or a value that JSON does not have.
+        IngestError: A column of text is missing, or a value does not exist in JSON.
         OSError, ValueError: The file cannot be read; errors of pyarrow are of these types.
     """
     parquet = _required("pyarrow.parquet", "parquet")
@@ -52,7 +52,7 @@ def lance_records(table: Path) -> Iterator[dict[str, Any]]:
 
     Raises:
         MissingExtraError: lancedb is not installed.
-        IngestError: There is no column of text, or a value that JSON does not have.
+        IngestError: A column of text is missing, or a value does not exist in JSON.
     """
     lancedb = _required("lancedb", "lancedb")
     content = lancedb.connect(str(table.parent)).open_table(table.stem).to_arrow()

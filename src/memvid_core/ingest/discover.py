@@ -43,7 +43,7 @@ def discover(
             matches its name, or its path below the folder with ``/``.
         exclude: Patterns of files and folders to skip.
         gitignore: Skip what ``.gitignore`` files in the folders, and above them in their repository, name.
-        media: Yield sound and video in folders, too, except for files with subtitles beside them.
+        media: Yield sound and video in folders, too, except for files with subtitles in the same folder.
 
     Raises:
         IngestError: A path does not exist. Raised before anything is yielded.

@@ -249,7 +249,7 @@ def _drop(memory: Memory, report: SyncReport, gone: list[KnownFile]) -> None:
 
 
 def _is_own(path: Path, memory: Memory) -> bool:
-    """Return whether a file is the video of the memory, or beside it: its lock, or a part of its index."""
+    """Return whether a file is the video of the memory, its lock, or a part of its index."""
     own = Path(memory.path)
     if not any(part == own.name or part.startswith(f"{own.name}.") for part in path.parts):
         return False

@@ -27,7 +27,7 @@ def head_checksum(video: VideoFile) -> bytes:
 class Checked:
     """Compare every byte that a replay reads, and the beginning of the file, with those that a writer makes.
 
-    Nothing of what is found is lost, and a compaction makes the bytes anew.
+    Nothing of what is found is lost, and a compaction writes the bytes again.
 
     Args:
         journal: The journal; its next replay is checked.

@@ -37,7 +37,7 @@ class ShardRef(NamedTuple):
     Attributes:
         library: The folder of the library.
         entry: The entry in the manifest.
-        index_dir: The folder of its index; None for the one beside the file.
+        index_dir: The folder of its index; None for the default one.
         options: The options of the file system of a library behind a URL.
     """
 

@@ -155,7 +155,8 @@ class Library(AsyncLibrary):
             executor: Who opens and asks the shards; by default the threads of this process
                 (:class:`~memvid_core.library.ThreadExecutor`).
             cache_dir: The folder of the indexes of the shards, for a library that cannot be written; by default each
-                lies beside its shard. The shards behind a URL and their indexes are in the cache of remote memories.
+                lies in the folder of its shard. The shards behind a URL and their indexes are in the cache of remote
+                memories.
             storage_options: For a URL, options of its file system of fsspec.
 
         Raises:
@@ -163,7 +164,7 @@ class Library(AsyncLibrary):
             DamagedLibraryError: The description, the manifest or the model is missing or damaged.
             UnsupportedFormatError: A newer version wrote it.
             EmbedderMismatchError: Another embedder wrote it.
-            InvalidInputError: There is no such version.
+            InvalidInputError: The version does not exist.
             MissingExtraError: The package for a URL is not installed.
         """
         objects = objects_at(path, storage_options)
@@ -194,7 +195,7 @@ class Library(AsyncLibrary):
             as_of: The number of the version or a time, as in :meth:`open`.
 
         Raises:
-            InvalidInputError: There is no such version.
+            InvalidInputError: The version does not exist.
             DamagedLibraryError: Its manifest or its model is missing or damaged.
         """
         self._opened()
@@ -293,7 +294,7 @@ def _numbered(objects: Objects, description: Description, as_of: int | datetime)
     try:
         moment = int(as_of.timestamp() * 1_000_000)
     except (ValueError, OverflowError, OSError) as exc:  # a local time at the end of the calendar
-        raise InvalidInputError(f"{as_of.isoformat()} is no time that this system can convert: {exc}") from exc
+        raise InvalidInputError(f"{as_of.isoformat()} is not a time that this system can convert: {exc}") from exc
     if moment < description.created:
         raise InvalidInputError(f"this library was made after {as_of.isoformat()}")
     found = (n for n in reversed(numbers) if read_manifest(objects, description, n).time <= moment)

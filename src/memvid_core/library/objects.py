@@ -175,7 +175,7 @@ def check_name(name: str) -> str:
         DamagedLibraryError: It does.
     """
     if not _NAME.fullmatch(name) or ".." in name:
-        raise DamagedLibraryError(repr(name), "is no name of an object")
+        raise DamagedLibraryError(repr(name), "is not the name of an object")
     return name
 
 

@@ -48,7 +48,7 @@ def objects_at(path: str | os.PathLike[str], options: Mapping[str, Any] | None =
         options: Options of the file system that fsspec makes for the URL.
 
     Raises:
-        InvalidInputError: The path is none, or has options and is no URL.
+        InvalidInputError: The path is empty, or has options and is not a URL.
         MissingExtraError: The package for the URL is not installed.
     """
     given: object = path

@@ -31,7 +31,7 @@ class Shards:
         entries: Their entries in the manifest, in the order of addition.
         library: The folder of the library.
         executor: Who asks them.
-        index_dir: Returns the folder of the index of a shard; None for the one beside the file.
+        index_dir: Returns the folder of the index of a shard; None for the default one.
         options: The options of the file system.
     """
 

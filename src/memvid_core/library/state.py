@@ -59,7 +59,7 @@ class Place:
         objects: Its objects.
         description: Its description.
         executor: Who asks its shards.
-        cache_dir: The folder of the indexes; None for beside the shards.
+        cache_dir: The folder of the indexes; None for the folders of the shards.
         embedder: The embedder that was given; None for the recorded one.
         remembered: What its small shards are known to have.
     """

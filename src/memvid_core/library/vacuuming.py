@@ -29,7 +29,7 @@ from memvid_core.library.waiting import TRIES, waits
 
 __all__ = ["vacuumed"]
 
-# What a library writes in each folder: the name that a manifest gives it, and what stands beside it.
+# What a library writes in each folder: the name that a manifest gives it, and the files that belong to it.
 _PATTERNS: Final = {
     "shards": re.compile(r"\.?([0-9a-f]{32})\.mp4(\..*)?"),
     "models": re.compile(r"\.?([0-9a-f]{64})(\.[0-9a-f]{12}\.writing)?"),
@@ -44,7 +44,7 @@ _PATTERNS: Final = {
 def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumReport:
     """Delete what is not needed any more; see ``Library.vacuum``.
 
-    The order makes it safe to be killed or suspended at any moment, and beside writers:
+    The order makes it safe to be killed or suspended at any moment, and while others write:
 
     1. Files are listed, then claims, then manifests: a file in the list is claimed, or named, or nobody's.
     2. The list of what is deleted is committed as a version. A writer that had begun to commit before fails, begins
@@ -53,7 +53,7 @@ def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumRep
     3. Versions are removed before their files.
 
     Raises:
-        InvalidInputError: ``older_than`` is no time.
+        InvalidInputError: ``older_than`` is not a time.
         CommitConflictError: Others committed again and again meanwhile; nothing was deleted.
     """
     given: object = older_than
@@ -65,9 +65,7 @@ def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumRep
     named = _named(kept)
     doomed = {key for key, parts in found.items() if _newest(parts) < limit} | _left(place, kept, found)
     doomed -= named | _claimed(place.objects, doomed, limit)
-    if all(
-        folder == "vacuums" for folder, _ in doomed
-    ):  # what vacuums have listed before is no reason for another list
+    if all(folder == "vacuums" for folder, _ in doomed):  # nothing new since the lists of earlier vacuums
         doomed = set()
     if doomed and not dry_run:
         doomed = _committed(place, kept, doomed, limit)
@@ -123,7 +121,7 @@ def _claimed(objects: Objects, doomed: Doomed, limit: int) -> Doomed:
 
 
 def _committed(place: Place, kept: list[Manifest], doomed: Doomed, limit: int) -> Doomed:
-    """Commit the list of what is deleted, without what others commit meanwhile; return it."""
+    """Commit the list of deleted files, without those that others commit meanwhile; return it."""
     base = kept[0] if kept else read_manifest(place.objects, place.description, 0)
     for wait in waits():
         for number in versions(place.objects):

@@ -120,7 +120,7 @@ def _found(place: Place, ref: ShardRef) -> str:
 
 
 def _other_damage(place: Place, manifests: list[Manifest]) -> Iterator[LibraryDamage]:
-    """Yield what is wrong with models, deleted rows, and what vacuums have listed."""
+    """Yield the faults of models, of deleted rows, and of the lists of vacuums."""
     seen: set[str] = set()
     for manifest in reversed(manifests):
         if manifest.vacuum and manifest.vacuum not in seen:

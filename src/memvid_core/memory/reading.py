@@ -332,7 +332,7 @@ class MemoryReading:
                 looks once, and ends.
 
         Raises:
-            InvalidInputError: ``since`` is no number of a commit, or the memory was opened with ``as_of``.
+            InvalidInputError: ``since`` is not the number of a commit, or the memory was opened with ``as_of``.
             StorageError: The file, or the object, cannot be read; call it again with ``since``.
 
         Example:

@@ -77,7 +77,7 @@ def mcp_server(
             :meth:`memvid_core.Memory.search`.
 
     Raises:
-        InvalidInputError: A name or the scope is invalid, or there is no memory.
+        InvalidInputError: A name or the scope is invalid, or no memory is given.
         MissingExtraError: The package ``mcp`` is not installed.
 
     Example:

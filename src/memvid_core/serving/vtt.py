@@ -1,4 +1,4 @@
-"""``memvid export --format vtt``: captions for the film of a memory, which players load from the file beside it."""
+"""``memvid export --format vtt``: captions for the film of a memory, which players load from the same folder."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def appearing(target: Path) -> Iterator[Path]:
     Raises:
         MemoryExistsError: The target exists.
         MemoryNotFoundError: The folder does not exist.
-        ReadOnlyError: There is no permission to write in the folder.
+        ReadOnlyError: The folder may not be written.
         StorageError: A read or write failed.
     """
     _check_folder(target)
@@ -82,7 +82,7 @@ def replacing(target: Path, *, like: Path | None = None, timeout: float = _WAIT)
     Raises:
         LockedError: Another process is writing to the target; the message names it.
         MemoryNotFoundError: The folder does not exist.
-        ReadOnlyError: There is no permission to write in the folder.
+        ReadOnlyError: The folder may not be written.
         StorageError: A read or write failed; the target is unchanged.
     """
     _check_folder(target)
@@ -225,7 +225,7 @@ def _publish(made: Path, target: Path, lock: Path | None = None) -> None:
 def _temporary(target: Path) -> Iterator[Path]:
     """Yield the path of a new file, which is deleted unless it is renamed.
 
-    Whoever writes it may close it and open it again, which gives up a lock on it: an empty file beside it is locked
+    Whoever writes it may close it and open it again, which gives up a lock on it: an empty file next to it is locked
     until the end, so that :func:`remove_left` keeps both.
     """
     remove_left(target)
@@ -372,7 +372,7 @@ def _opened(target: Path) -> int:
 
 
 def _check_regular(target: Path) -> None:
-    """Refuse to replace what is no regular file, such as ``/dev/null``."""
+    """Refuse to replace anything but a regular file, for example ``/dev/null``."""
     try:
         mode = os.stat(target).st_mode
     except OSError:

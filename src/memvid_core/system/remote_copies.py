@@ -130,7 +130,7 @@ class RemoteCopy:
         """Bring the copy level with the object.
 
         Raises:
-            MemoryNotFoundError: There is no such object.
+            MemoryNotFoundError: The object does not exist.
             NotAMemoryError: It is not a memory.
             StorageError: The object cannot be read.
         """
@@ -162,7 +162,7 @@ class RemoteCopy:
             self._thread.release()
 
     def fetch_again(self) -> bool:
-        """Fetch the object anew because the copy is damaged; return False if it is known to be damaged itself."""
+        """Fetch the object again because the copy is damaged; return False if it is known to be damaged itself."""
         with self._thread, storage_errors():
             self._entry.lock()
             try:
@@ -170,7 +170,7 @@ class RemoteCopy:
                 if here is None or self._state().get("damaged") == [here.size, here.proof]:
                     return False
                 before = _digest(self.path)
-                self._follow(anew=True)
+                self._follow(refetch=True)
                 here = self._here()
                 if here is not None and _digest(self.path) == before:
                     self._write_state(here, damaged=True)
@@ -184,7 +184,7 @@ class RemoteCopy:
 
     # --- following ---
 
-    def _follow(self, *, anew: bool = False) -> None:
+    def _follow(self, *, refetch: bool = False) -> None:
         """Bring the copy level with the object; what came in several pieces is looked at again."""
         began = time.monotonic()
         with suppress(OSError):
@@ -192,10 +192,10 @@ class RemoteCopy:
                 left.unlink()
         for _ in range(_ROUNDS):
             try:
-                result = self._round(None if anew else self._here())
+                result = self._round(None if refetch else self._here())
             except ObjectChangedError:
                 continue
-            anew = result is _Result.OTHER
+            refetch = result is _Result.OTHER
             if result is _Result.LEVEL:
                 took = min(time.monotonic() - began, _SLOWEST)
                 self._due = time.monotonic() + max(LOOK_SECONDS, _SLOW * took)

@@ -29,7 +29,7 @@ def asked(place: str, call: Callable[[], T]) -> T:
         call: The call.
 
     Raises:
-        MemoryNotFoundError: There is no such object.
+        MemoryNotFoundError: The object does not exist.
         StorageError: The call failed for another reason.
     """
     try:

@@ -154,7 +154,7 @@ def _made(fsspec: Any, url: str, options: Mapping[str, Any], name: str) -> Any:
 
 
 def _client_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options for aiohttp: a long download is no failure, silence is; no redirect from HTTPS to HTTP."""
+    """Return options for aiohttp: silence is a failure, a long download is not; no redirect from HTTPS to HTTP."""
     import aiohttp
 
     async def check_redirect(session: object, context: object, event: Any) -> None:

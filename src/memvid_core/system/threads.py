@@ -77,7 +77,7 @@ _limited = threading.RLock()
 def one_native_thread(kind: Literal["blas", "openmp"]) -> Iterator[None]:
     """Limit a native library to one thread: on a busy machine two wait for each other longer than the work takes.
 
-    ``python -m benchmarks.busy --spinning 4`` shows it: fitting an index beside four busy processes on two cores takes
+    ``python -m benchmarks.busy --spinning 4`` shows it: fitting an index next to four busy processes on two cores takes
     60 times as long with two threads. The limit of BLAS is per process, so those who set it wait for each other.
 
     Args:

@@ -50,14 +50,14 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Centre and directions: bit j of a row is whether its projection on direction j is beyond the centre's.
+    """Center and directions: bit j of a row is whether its projection on direction j is beyond the center's.
 
     Level j says how far beyond, in steps. Of fewer than 256 dimensions the first d directions are a basis already, and
     only they have levels.
 
     Attributes:
         directions: (256, d) float32, unit rows.
-        offsets: (256,) float32, the centre's projections.
+        offsets: (256,) float32, the center's projections.
         step: What one level is worth.
         fitted_rows: How many rows there were when it was fitted.
     """

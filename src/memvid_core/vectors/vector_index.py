@@ -308,7 +308,7 @@ class VectorIndex:
         return np.array(store.read(wanted))
 
     def flush(self) -> None:
-        """Force what was written to the disk, and save what only speeds up the searches of who opens it next.
+        """Force the rows to the disk, and save what speeds up the first searches after the next opening.
 
         Whoever calls this is the only one that writes the folder meanwhile, and has synced to what the catalog counts.
 

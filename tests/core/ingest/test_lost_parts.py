@@ -57,7 +57,7 @@ def test_a_main_part_that_is_missing_is_named(tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize("name", MAIN)
 def test_a_main_part_of_another_kind_is_no_empty_document(tmp_path: Path, name: str) -> None:
     path = rewritten(written(tmp_path, name), lambda part, data: (part, b"<a/>" if part == MAIN[name] else data))
-    with pytest.raises(IngestError, match=f"{name}: damaged: its main part is no "):
+    with pytest.raises(IngestError, match=f"{name}: damaged: its main part is not a "):
         read_document(path)
 
 
@@ -89,5 +89,5 @@ def test_a_section_of_hangul_that_is_none(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.hwpx", "w") as archive:
         archive.writestr("mimetype", "application/hwp+zip")
         archive.writestr("Contents/section0.xml", "<a/>")
-    with pytest.raises(IngestError, match=r"a\.hwpx: Contents/section0\.xml: damaged: it is no section"):
+    with pytest.raises(IngestError, match=r"a\.hwpx: Contents/section0\.xml: damaged: it is not a section"):
         read_document(tmp_path / "a.hwpx")

@@ -63,7 +63,7 @@ _MOST_NAMES = 8
 _SEPARATORS = re.compile("[/_-]")
 _IN_COLONS = re.compile("[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})+")
 _PAIRS = frozenset((6, 8, 16, 20, 32))  # of a MAC address, EUI-64, and fingerprints by MD5, SHA-1 and SHA-256
-_LONE = 200  # characters of a word beside which there is none
+_LONE = 200  # characters of a word that stands alone in its line
 _MARKS = ("-----BEGIN ", ";base64,", "=ybegin ", "begin ", "<~", "literal ", "delta ")
 
 
@@ -149,7 +149,7 @@ def _is_marked(run: str) -> bool:
 
 
 def _is_mixed(run: str) -> bool:
-    """Return whether marked data of uuencode, Ascii85 or base85 has the signs of it, and is no prose."""
+    """Return whether marked data of uuencode, Ascii85 or base85 has the signs of it, and is not prose."""
     _, _, digits, others = _shares(re.sub(r"[\s`]+", "", run))
     return digits > 0.02 and others > 0.12
 

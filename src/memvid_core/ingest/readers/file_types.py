@@ -122,7 +122,7 @@ def looks_binary(head: bytes) -> bool:
 
 
 def without_nul(data: bytes) -> bytes | None:
-    r"""Return a text with a space in place of each run of NUL bytes; None if what is left is no text in 8-bit units.
+    r"""Return a text with a space in place of each run of NUL bytes; None if the rest is not text in 8-bit units.
 
     Programs that crash or pad leave such bytes in logs and tables.
 

@@ -44,7 +44,7 @@ def read_hwpx(path: Path) -> list[Section]:
             with leaving_out(name):
                 section = parse_xml(parts.read(name))
                 if local(section) != "sec":
-                    raise IngestError("damaged: it is no section")
+                    raise IngestError("damaged: it is not a section")
                 marks.begin(section)
                 for paragraph in children(section, "p"):
                     _add(paragraph, marks, builder, running)

@@ -159,7 +159,7 @@ def _is_whole(plain: Message, best: Message) -> bool:
 
 
 def is_whole(plain: bytes, html: bytes) -> bool:
-    """Return whether a plain text has what the HTML beside it has."""
+    """Return whether a plain text has the words of the HTML in the same message."""
     first, *others = _NO_TEXT.split(html)
     shown = _TAG.sub(b" ", b" ".join([first, *(other.partition(b"</")[2] for other in others)]))
     return len(b"".join(plain.split())) >= _WHOLE * len(b"".join(shown.split()))

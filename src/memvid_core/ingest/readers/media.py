@@ -13,7 +13,7 @@ from memvid_core.ingest.readers.document import Section
 
 __all__ = ["HOW_TO_READ", "Segment", "Transcribe", "Transcript", "has_captions", "transcribed"]
 
-HOW_TO_READ = "sound or video: put its subtitles beside it (.vtt, .srt), or pass transcribe="
+HOW_TO_READ = "sound or video: put its subtitles into the same folder (.vtt, .srt), or pass transcribe="
 _CAPTIONS = (".vtt", ".srt")
 
 
@@ -59,7 +59,7 @@ def transcribed(path: Path, transcribe: Transcribe) -> list[Section]:
 
 
 def has_captions(path: Path) -> bool:
-    """Return whether the subtitles of a file are beside it."""
+    """Return whether the subtitles of a file are in its folder."""
     return any(path.with_suffix(suffix).is_file() for suffix in _CAPTIONS)
 
 

@@ -122,7 +122,7 @@ def _by_rapidocr(picture: Path | bytes) -> str:
         shown = picture.read_bytes()
     try:
         found, _ = _rapidocr()(shown)
-    except Exception as exc:  # it raises many types for what is no picture
+    except Exception as exc:  # it raises many types for files that are not pictures
         why = (str(exc).strip() or type(exc).__name__).splitlines()[-1]
         if "bad_alloc" in why:
             raise MemoryError(why) from exc

@@ -121,7 +121,7 @@ class Package:
         return self._parts.open(self._names.get(name.lower(), name))
 
     def tree(self, name: str) -> Any:
-        """Return the root element of a part without which there is no document.
+        """Return the root element of a part that every document needs.
 
         Raises:
             IngestError: The part does not exist or is damaged.
@@ -143,7 +143,7 @@ class Package:
         """
         tree = self.tree(self.main())
         if local(tree) != root:
-            raise IngestError(f"damaged: its main part is no {root}")
+            raise IngestError(f"damaged: its main part is not a {root}")
         return tree
 
     def relations(self, name: str) -> dict[str, Relation]:

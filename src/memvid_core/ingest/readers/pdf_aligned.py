@@ -1,6 +1,6 @@
 """Tables of a PDF page without ruled lines: their cells are drawn row by row, or column by column.
 
-Row by row, the order of the page's letters stays as it is: what changes is only what stands between them. Column by
+Row by row, the order of the page's letters stays as it is: only the spaces between them change. Column by
 column, it changes only if the columns are of one height, are mostly empty, and one of them has numbers, so that columns
 of running text and addresses are never mixed.
 """
@@ -163,7 +163,7 @@ def _is_beside(stack: list[_Segment], following: list[_Segment]) -> bool:
 
 
 def _rows_of_columns(columns: list[list[_Segment]], letters: list[str]) -> list[list[list[tuple[int, int]]]]:
-    """Return the rows of columns that are beside each other; none if they are no table."""
+    """Return the rows of neighboring columns; none if they are not a table."""
     rows: list[dict[int, _Segment]] = []
     for y, place, segment in sorted(
         ((-segment.y, place, segment) for place, column in enumerate(columns) for segment in column),
@@ -211,7 +211,7 @@ def _segments(raw: Any, textpage: Any, letters: list[str]) -> Iterator[_Segment]
         edge = box.right
         if letter.isspace():
             if not goes_on:
-                edge = float("-inf")  # what follows begins anew
+                edge = float("-inf")  # the next one starts a new row
             continue
         if goes_on and segment is not None:
             segment.end = index + 1
@@ -304,7 +304,7 @@ def _distinct(columns: list[_Span], row: _Row) -> bool:
 
 
 def _table(rows: list[_Row], columns: list[_Span]) -> list[dict[int, list[_Segment]]]:
-    """Return the cells of each row by their columns; a name beside its column, as over numbers, belongs to it."""
+    """Return the cells of each row by their columns; a name next to its column, as over numbers, belongs to it."""
     table = [{_place(columns, _edges(cell)[0]): cell for cell in row} for row in rows]
     counts = Counter(place for row in table for place in row)
     joined = [0]

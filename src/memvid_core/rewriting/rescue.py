@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,16 +106,13 @@ def _copied(source: Path, target: Path) -> tuple[Conversion, bool, list[Damage]]
         whole = not found.lost and not found.damage
         if whole or source.stat().st_size > _STAGED_BYTES:
             return found, header_lost, head
-        other = made.with_name(made.name + ".frames")
-        try:
+        with suppress(MemvidError), appearing(target) as other:  # of its own: what a killed process leaves is deleted
             again, lost = _staged(source, other)
             if again.records > found.records:
                 os.replace(other, made)
                 found, header_lost = again, lost
-        except MemvidError:
-            pass  # keep the result of the commits
-        finally:
-            other.unlink(missing_ok=True)
+            else:
+                other.unlink()
         return found, header_lost, head
 
 

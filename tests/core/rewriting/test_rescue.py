@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from contextlib import closing
@@ -12,6 +13,7 @@ import pytest
 from memvid_core import HashingEmbedder, Memory, MemoryExistsError, MemoryNotFoundError, NotAMemoryError, rescue
 from memvid_core.journal import Journal
 from tests.core.cli.running import memvid
+from tests.processes import start
 
 TEXTS = {f"r{i}": f"record {i}: " + random.Random(i).randbytes(60).hex() for i in range(12)}
 
@@ -114,3 +116,42 @@ def test_the_command(damaged: Path, tmp_path: Path) -> None:
     assert "4 records lost" in done.err
     told = memvid("rescue", damaged, tmp_path / "again.mp4", "--json").json
     assert (told["records"], told["lost_records"], told["whole"]) == (8, 4, False)
+
+
+KILLED = """if True:
+    import os, signal, sys
+    from memvid_core import rescue
+
+    calls = 0
+
+    def counted(call):
+        def killing(*arguments, **options):
+            global calls
+            calls += 1
+            if calls == int(sys.argv[3]):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **options)
+
+        return killing
+
+    os.fsync, os.replace, os.unlink = counted(os.fsync), counted(os.replace), counted(os.unlink)
+    rescue(sys.argv[1], sys.argv[2])
+    print("done")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
+def test_a_killed_rescue_leaves_nothing_that_the_next_one_does_not_delete(damaged: Path, tmp_path: Path) -> None:
+    data = bytearray(damaged.read_bytes())
+    swapped_out = middle_gone(data, spans(damaged))
+    damaged.write_bytes(data)
+    there = {path.name for path in tmp_path.iterdir()}
+    target, killed_at, said = tmp_path / "out.mp4", 1, ""
+    while not said:
+        said, _ = start(KILLED, damaged, target, killed_at).communicate()
+        killed_at += 1
+        target.unlink(missing_ok=True)
+        assert rescue(damaged, target).lost == swapped_out
+        assert {path.name for path in tmp_path.iterdir()} == there | {target.name}
+        target.unlink()
+    assert killed_at > 5

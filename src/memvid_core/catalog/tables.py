@@ -15,6 +15,7 @@ import xxhash
 from memvid_core.catalog.filter_compiler import register_functions
 from memvid_core.errors import IndexStaleError
 from memvid_core.system import sqlite_wal
+from memvid_core.system.forks import free_in_forks
 from memvid_core.system.sqlite_files import (
     assert_schema,
     checked,
@@ -89,6 +90,7 @@ class Tables:
             before = None if path is None else identity_of(path, create=True)
             self._writer = self._reader = _connect(path)
         self._read_lock = self._write_lock
+        free_in_forks(self._write_lock)
         try:
             if path is not None:
                 with _WHOLE:
@@ -96,6 +98,7 @@ class Tables:
                     # No fsync per commit in WAL mode: a power failure leaves an older catalog, never a broken one.
                     self._writer.execute("PRAGMA synchronous = NORMAL")
                     self._reader, self._read_lock = _connect(path), threading.RLock()
+                    free_in_forks(self._read_lock)
             self._check_version()
             if path is not None:
                 with _WHOLE:

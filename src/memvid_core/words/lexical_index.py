@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, IndexStaleError, InvalidInputError, StorageError
 from memvid_core.system.file_lock import system_lock
+from memvid_core.system.forks import free_in_forks
 from memvid_core.system.sqlite_files import SUFFIXES
 from memvid_core.words.analyzer import ParsedQuery, parse, snippet
 from memvid_core.words.bm25 import NOTHING, Extra, Scoring, Shared, Statistics, chosen_terms, length_normalization
@@ -61,6 +62,7 @@ class LexicalIndex:
         self._path = None if folder is None else folder / _FILE
         self._writable = writable
         self._lock = RLock()
+        free_in_forks(self._lock)
         self._closed = False
         self._identity: tuple[int, int] | None = None
         self._stores: list[PostingStore] = []

@@ -133,6 +133,11 @@ class SectionBuilder:
             self._tables[len(self._blocks)] = len(lines[0])
         self.block("\n".join(lines))
 
+    @property
+    def has_text(self) -> bool:
+        """Whether anything was added so far."""
+        return bool(self._sections or self._blocks)
+
     def finish(self) -> list[Section]:
         """Return the collected sections."""
         self._flush()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from memvid_core.ingest.readers.ooxml import Package, attribute, child, children, local, path_of
+from memvid_core.ingest.readers.pictures import Picture
 
-__all__ = ["chart_rows", "chart_title", "diagram_lines", "drawing_text", "graphic_blocks"]
+__all__ = ["chart_rows", "chart_title", "diagram_lines", "drawing_text", "graphic_blocks", "pictures_of"]
 
 _CATEGORIES = ("cat", "xVal")
 _VALUES = ("val", "yVal")
@@ -91,3 +93,20 @@ def graphic_blocks(package: Package, part: str, graphic: Any) -> list[str | list
             else:
                 blocks += [chart_title(tree), chart_rows(tree)]
     return [block for block in blocks if block]
+
+
+def pictures_of(package: Package, part: str, element: Any) -> list[Picture]:
+    """Return the pictures that an element of a part shows, each once, in order."""
+    relations = package.relations(part)
+    found: dict[str, Picture] = {}
+    for picture in element.iter():
+        name = local(picture)
+        if name not in ("blip", "imagedata"):
+            continue
+        reference = attribute(picture, "embed" if name == "blip" else "id") or ""
+        relation = relations.get(reference)
+        if relation is None:  # it is in a file of its own
+            found[f"{reference} {attribute(picture, 'link')}"] = bytes
+        else:
+            found.setdefault(relation.target, partial(package.read, relation.target))
+    return list(found.values())

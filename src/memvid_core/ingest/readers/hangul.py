@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.hangul_numbers import Head, Level, Numbers
 from memvid_core.ingest.readers.ooxml import child, children, local, parse_xml
+from memvid_core.ingest.readers.pictures import Picture, read_pictures
 from memvid_core.ingest.readers.remarks import leaving_out
 from memvid_core.ingest.readers.zipped import Parts
 
@@ -48,10 +50,26 @@ def read_hwpx(path: Path) -> list[Section]:
                 marks.begin(section)
                 for paragraph in children(section, "p"):
                     _add(paragraph, marks, builder, running)
-    sections = builder.finish()
+        sections = builder.finish() or read_pictures(_pictures(parts, [name for _, name in texts]), {})
     if running:
         sections.append(Section("\n\n".join(running), {"heading": "Headers and footers"}))
     return sections
+
+
+def _pictures(parts: Parts, sections: list[str]) -> list[Picture]:
+    """Return the pictures that sections show, each once, in order; damaged sections were named before."""
+    places: dict[str, str] = {}
+    if "Contents/content.hpf" in parts.names:
+        with leaving_out("Contents/content.hpf"):
+            listed = parse_xml(parts.read("Contents/content.hpf")).iter()
+            places = {found.get("id", ""): found.get("href", "") for found in listed if local(found) == "item"}
+    found: dict[str, Picture] = {}
+    for name in sections:
+        with leaving_out(name):
+            for picture in parse_xml(parts.read(name)).iter():
+                if local(picture) == "img" and (reference := picture.get("binaryItemIDRef")):
+                    found[reference] = partial(parts.read, places.get(reference, reference))
+    return list(found.values())
 
 
 class _Marks:

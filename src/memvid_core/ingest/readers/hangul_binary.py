@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from struct import unpack
 
@@ -14,6 +15,7 @@ from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.hangul_numbers import Head, Level, Numbers
 from memvid_core.ingest.readers.ole import Ole, opened
+from memvid_core.ingest.readers.pictures import Picture, read_pictures
 from memvid_core.ingest.readers.remarks import leaving_out
 from memvid_core.ingest.readers.zipped import HIGHEST_RATIO, MOST_UNPACKED, RATIO_COUNTS_FROM
 
@@ -33,6 +35,8 @@ _TAB, _UNITS = 9, 8
 _CONTROL_SIGN = re.compile("[\x00-\x1f]")
 _AFTER = frozenset((b"fn  ", b"en  ", b"tcmt", b"gso "))
 _RUNNING = frozenset((b"head", b"foot"))
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".wmf", ".emf")
+_STORED = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"II*\0", b"MM\0*")  # the beginnings of pictures
 _COUNTED = frozenset((1, 2, 3, 4, 5))  # numbers of notes, pictures, tables and equations; 0 is the page
 _KINDS = ("", "OUTLINE", "NUMBER", "BULLET")
 _LEVELS = 7  # of a numbering
@@ -71,9 +75,9 @@ def read_hwp(path: Path) -> list[Section]:
             with leaving_out(f"BodyText/Section{number}"):
                 reader.read(streams.records("BodyText", f"Section{number}"))
             number += 1
-    if not number:
-        raise IngestError("damaged: it has no BodyText/Section0")
-    return reader.sections()
+        if not number:
+            raise IngestError("damaged: it has no BodyText/Section0")
+        return reader.sections() if reader.has_text else [*read_pictures(streams.pictures(), {}), *reader.sections()]
 
 
 class _Streams:
@@ -86,8 +90,19 @@ class _Streams:
 
     def records(self, *name: str) -> list[_Record]:
         """Return the topmost records of a stream."""
+        return _tree(self._unpacked(self._ole.read(*name), name, packed=self._packed))
+
+    def pictures(self) -> list[Picture]:
+        """Return the pictures of the document."""
+        names = [name for name in self._ole.streams("BinData") if name.lower().endswith(_PICTURES)]
+        return [partial(self._picture, "BinData", name) for name in names]
+
+    def _picture(self, *name: str) -> bytes:
         data = self._ole.read(*name)
-        if self._packed:
+        return self._unpacked(data, name, packed=not data.startswith(_STORED))
+
+    def _unpacked(self, data: bytes, name: tuple[str, ...], *, packed: bool) -> bytes:
+        if packed:
             unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
             data = unpacking.decompress(data, self._left + 1)
             if len(data) <= self._left and not unpacking.eof:
@@ -95,7 +110,7 @@ class _Streams:
         self._left -= len(data)
         if self._left < 0:
             raise IngestError("refused: it would unpack to too much data: a bomb?")
-        return _tree(data)
+        return data
 
 
 def _tree(data: bytes) -> list[_Record]:
@@ -193,6 +208,11 @@ class _Reader:
     def _head(self, paragraph: _Record) -> Head | None:
         shape = int.from_bytes(paragraph.data[8:10], "little")
         return self._heads[shape] if shape < len(self._heads) else None
+
+    @property
+    def has_text(self) -> bool:
+        """Whether it has any text so far, besides headers and footers."""
+        return self._builder.has_text
 
     def sections(self) -> list[Section]:
         sections = self._builder.finish()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.formulas import formula
 from memvid_core.ingest.readers.numbering import written
+from memvid_core.ingest.readers.pictures import described
 
 __all__ = ["HtmlWalk"]
 
@@ -191,8 +192,7 @@ def _is_layout(table: Any) -> bool:
 def _replaced(element: Any, tag: str) -> str | None:
     """Return the text of an element: a picture's description, a drawing's labels, a formula, a field's value."""
     if tag in ("img", "area"):
-        text = " ".join((element.get("alt") or "").split())
-        return f"[{text}]" if text else ""
+        return described(element.get("alt"))
     if tag == "svg":
         labels = _labels(element)
         return "\n".join(["", *labels, ""]) if len(labels) > 1 else f" {' '.join(labels)} "

@@ -9,6 +9,7 @@ from email import message_from_bytes
 from email.message import Message
 from email.policy import EmailPolicy
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,20 @@ from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.nested import read_nested
+from memvid_core.ingest.readers.pictures import Picture, of_data_url, read_pictures
 from memvid_core.ingest.readers.remarks import leaving_out, warn
 
-__all__ = ["DEEPEST", "MOST_PARTS", "facts_of", "html_texts", "is_whole", "mail_sections", "read_eml", "read_mbox"]
+__all__ = [
+    "DEEPEST",
+    "MOST_PARTS",
+    "facts_of",
+    "html_texts",
+    "is_whole",
+    "mail_sections",
+    "picture_sections",
+    "read_eml",
+    "read_mbox",
+]
 
 _FROM = re.compile(rb"^From [^\n]{0,300}\n", re.MULTILINE)
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
@@ -86,6 +98,8 @@ def _sections(message: Message, metadata: dict[str, Any], depth: int) -> list[Se
     lines = [f"{name}: {value}" for name, value in about.items() if value]
     bodies: list[str] = []
     sections: list[Section] = []
+    pictures: list[tuple[str, Picture]] = []
+    linked: list[Picture] = []
     for number, part in enumerate(_leaves(message, 0)):
         if number >= MOST_PARTS:
             warn(f"a message has more than {MOST_PARTS:,} parts; the others were left out")
@@ -97,15 +111,20 @@ def _sections(message: Message, metadata: dict[str, Any], depth: int) -> list[Se
         name = part.get_filename()
         content = _content(part)
         if part.get_content_disposition() == "attachment" or (name and part.get_content_maintype() != "text"):
-            if part.get_content_maintype() in ("image", "audio", "video"):
-                warn(f"the attachment {name} was left out: {part.get_content_type()}")
+            if part.get_content_maintype() == "image":
+                pictures.append((_left_out(part), partial(_content, part)))
+            elif part.get_content_maintype() in ("audio", "video"):
+                warn(_left_out(part))
             elif content:
                 sections += read_nested(name or _default_name(part), content, "attachment")
         elif part.get_content_maintype() == "text":
             with leaving_out(f"a part of the message ({part.get_content_type()})"):
                 charset = part.get_content_charset()
                 html = part.get_content_type() == "text/html"
-                bodies += html_texts(content, charset) if html else [decode(content, charset)]
+                bodies += html_texts(content, charset, linked) if html else [decode(content, charset)]
+        elif part.get_content_maintype() == "image":
+            pictures.append((_left_out(part), partial(_content, part)))
+    sections[:0] = picture_sections(metadata, bodies, pictures, linked)
     text = "\n\n".join(["\n".join(lines), *(body.strip() for body in bodies)])
     return [Section(text, metadata), *sections]
 
@@ -170,12 +189,40 @@ def _content(part: Message) -> bytes:
     return content if isinstance(content, bytes) else b""
 
 
-def html_texts(content: bytes, charset: str | None) -> list[str]:
-    """Return the text of a page of HTML, a piece for each heading."""
+def html_texts(content: bytes, charset: str | None, pictures: list[Picture]) -> list[str]:
+    """Return the text of a page of HTML, a piece for each heading; without any, its pictures are added to a list."""
     from memvid_core.ingest.readers.web import html_sections
 
     text = decode(content, charset)
-    return [section.text for section in html_sections(text.encode("utf-8-sig"), {})]
+
+    def shown(addresses: list[str]) -> list[Section]:
+        pictures.extend(partial(of_data_url, address) for address in addresses)
+        return []
+
+    return [section.text for section in html_sections(text.encode("utf-8-sig"), {}, shown)]
+
+
+def picture_sections(
+    metadata: dict[str, Any], bodies: list[str], attached: list[tuple[str, Picture]], linked: list[Picture]
+) -> list[Section]:
+    """Return what the pictures of a message show that has nothing else; those beside a text are named in a warning.
+
+    Args:
+        metadata: The metadata of the message.
+        bodies: Its texts.
+        attached: The pictures in it, each with the warning that it is left out.
+        linked: The pictures of its HTML, if that has no text.
+    """
+    if any(map(str.strip, bodies)):
+        for why, _ in attached:
+            warn(why)
+        return []
+    parts, part = ("messages", metadata["message"]) if "message" in metadata else ("", "")
+    return read_pictures([picture for _, picture in attached] or linked, metadata, parts, part)
+
+
+def _left_out(part: Message) -> str:
+    return f"the attachment {part.get_filename() or 'without a name'} was left out: {part.get_content_type()}"
 
 
 def _default_name(part: Message) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from memvid_core.errors import IngestError, MissingExtraError
 from memvid_core.ingest.readers.document import Section
-from memvid_core.ingest.readers.remarks import warn
+from memvid_core.ingest.readers.remarks import inside, warn
 
 __all__ = ["announce", "counting_nested", "read_nested", "set_reader"]
 
@@ -94,7 +94,8 @@ def _read(use: _Use, name: str, data: bytes, key: str) -> list[Section]:
         with TemporaryDirectory(prefix="memvid-") as folder:
             file = Path(folder, "file" + PurePosixPath(name.replace("\\", "/")).suffix[:20])
             file.write_bytes(data)
-            sections = _READER[0](file)
+            with inside(name):
+                sections = _READER[0](file)
     except (IngestError, MissingExtraError) as exc:
         if str(exc).startswith("refused: "):
             raise

@@ -114,13 +114,12 @@ def _run(command: list[str], data: bytes) -> str:
 def _by_rapidocr(picture: Path | bytes) -> str:
     import numpy as np
 
-    if isinstance(picture, bytes):
-        _, size, _, pixels = picture.split(b"\n", 3)
-        width, height = map(int, size.split())
-        shown: Any = np.repeat(np.frombuffer(pixels, np.uint8).reshape(height, width, 1), 3, axis=2)
-    else:
-        shown = picture.read_bytes()
+    shown: Any = picture if isinstance(picture, bytes) else picture.read_bytes()
     try:
+        if isinstance(picture, bytes) and picture.startswith(b"P5\n"):
+            _, size, _, pixels = picture.split(b"\n", 3)
+            width, height = map(int, size.split())
+            shown = np.repeat(np.frombuffer(pixels, np.uint8).reshape(height, width, 1), 3, axis=2)
         found, _ = _rapidocr()(shown)
     except Exception as exc:  # it raises many types for files that are not pictures
         why = (str(exc).strip() or type(exc).__name__).splitlines()[-1]

@@ -41,6 +41,12 @@ class Ole:
         except OSError as exc:
             raise IngestError(f"damaged: its part {'/'.join(name)!r} cannot be read: {exc}") from exc
 
+    def streams(self, storage: str) -> list[str]:
+        """Return the names of the streams directly in a topmost storage, in order."""
+        entry = self._ole.root.kids_dict.get(storage.lower())
+        kids = () if entry is None else sorted(entry.kids_dict.items())
+        return [kid.name for _, kid in kids if kid.entry_type == 2]
+
     def storages(self, within: Sequence[str], prefix: str) -> list[tuple[str, ...]]:
         """Return the storages directly in another whose names start with a prefix, by name."""
         entry = self._ole.root

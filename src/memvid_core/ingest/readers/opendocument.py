@@ -12,6 +12,7 @@ from memvid_core.ingest.readers.document import Section, SectionBuilder
 from memvid_core.ingest.readers.formulas import formula
 from memvid_core.ingest.readers.ooxml import attribute, child, children, local, parse_xml
 from memvid_core.ingest.readers.opendocument_parts import About
+from memvid_core.ingest.readers.pictures import described, read_pictures
 from memvid_core.ingest.readers.remarks import warn
 from memvid_core.ingest.readers.tables import MOST_COLUMNS, Row, row_sections
 from memvid_core.ingest.readers.zipped import Parts
@@ -59,7 +60,7 @@ def _sections(tree: Any, about: About) -> list[Section]:
         return [section for number, page in pages for section in _slide(page, number, about)]
     text = _Text(SectionBuilder(), about)
     text.blocks(kind)
-    sections = text.finish()
+    sections = text.finish() if text.has_text else [*read_pictures(about.pictures(kind), {}), *text.finish()]
     running = dict.fromkeys(filter(_LETTER.search, map(text.flat, about.running)))
     if running:
         sections.append(Section("\n\n".join(running), {"heading": "Headers and footers"}))
@@ -91,6 +92,11 @@ class _Text:
                 sections.append(Section("\n\n".join(texts), {"heading": heading}))
         return sections
 
+    @property
+    def has_text(self) -> bool:
+        """Whether it has any text so far, besides notes and comments."""
+        return self._builder.has_text
+
     def blocks(self, parent: Any) -> None:
         for found in parent:
             name = local(found)
@@ -109,7 +115,7 @@ class _Text:
             elif name == "table":
                 self._builder.table(list(self._table(found)))
             elif name in ("title", "desc"):
-                self._builder.block(f"[{' '.join(''.join(found.itertext()).split())}]")
+                self._builder.block(described("".join(found.itertext())))
             elif name not in _LEFT_OUT and name != "notes":
                 self.blocks(found)
             self._flush_charts()
@@ -229,9 +235,10 @@ def _slide(page: Any, number: int, about: About) -> list[Section]:
     builder = SectionBuilder({**metadata, "heading": title} if title else metadata)
     text = _Text(builder, about)
     text.blocks(page)
+    shown = [] if text.has_text else read_pictures(about.pictures(page), metadata, "slides", number)
     for notes in children(page, "notes"):
         text.blocks(notes)
-    return text.finish()
+    return [*shown, *text.finish()]
 
 
 def _sheets(spreadsheet: Any, hidden: set[str], about: About) -> list[Section]:
@@ -243,9 +250,10 @@ def _sheets(spreadsheet: Any, hidden: set[str], about: About) -> list[Section]:
             left_out.append(name)
             continue
         text = _Text(SectionBuilder(), about)
-        sections += row_sections(_sheet_rows(table, text), {"sheet": name})
+        found = list(row_sections(_sheet_rows(table, text), {"sheet": name}))
         text.chart_titles(table)
-        sections += [Section(part.text, {"sheet": name}) for part in text.finish()]
+        found += [Section(part.text, {"sheet": name}) for part in text.finish()]
+        sections += found or read_pictures(about.pictures(table), {"sheet": name}, "sheets", name)
     if left_out:
         warn(f"hidden sheets were left out: {', '.join(map(repr, left_out))}")
     return sections

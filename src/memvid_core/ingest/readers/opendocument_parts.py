@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from memvid_core.ingest.readers.numbering import written
 from memvid_core.ingest.readers.ooxml import attribute, children, local, parse_xml, path_of
+from memvid_core.ingest.readers.pictures import Picture, of_data_url
 from memvid_core.ingest.readers.remarks import leaving_out
 from memvid_core.ingest.readers.zipped import Parts
 
@@ -41,6 +43,7 @@ class About:
         if parts is not None and "styles.xml" in parts.names:
             with leaving_out("styles.xml"):
                 styles = parse_xml(parts.read("styles.xml"))
+        self._parts = parts
         self.running = [] if styles is None else list(_running(styles))
         self._hidden: set[str] = set()
         self._levels: dict[str, dict[int, _Level]] = {}
@@ -72,6 +75,22 @@ class About:
         for inner in children(element, "math", "document"):
             return inner
         return self._trees.get(posixpath.normpath(f"{attribute(element, 'href') or ''}/content.xml"))
+
+    def pictures(self, element: Any) -> list[Picture]:
+        """Return the pictures that an element shows, each once, in order."""
+        found: dict[str, Picture] = {}
+        for picture in element.iter():
+            if local(picture) != "image" or any(local(above) == "notes" for above in picture.iterancestors()):
+                continue
+            name = attribute(picture, "href") or ""
+            inner = next(children(picture, "binary-data"), None)
+            if inner is not None:
+                found[str(len(found))] = partial(of_data_url, f"data:image/x;base64,{inner.text or ''}")
+            elif self._parts is not None and posixpath.normpath(name) in self._parts.names:
+                found[name] = partial(self._parts.read, posixpath.normpath(name))
+            else:  # it is in a file of its own
+                found[name] = bytes
+        return list(found.values())
 
     def begin(self, style: str) -> None:
         """Begin a list that does not go on with the numbers of another one."""

@@ -7,15 +7,17 @@ import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.encodings import decode
-from memvid_core.ingest.readers.mail import DEEPEST, MOST_PARTS, facts_of, html_texts, is_whole
+from memvid_core.ingest.readers.mail import DEEPEST, MOST_PARTS, facts_of, html_texts, is_whole, picture_sections
 from memvid_core.ingest.readers.nested import read_nested
 from memvid_core.ingest.readers.ole import Ole, opened
+from memvid_core.ingest.readers.pictures import Picture
 from memvid_core.ingest.readers.remarks import leaving_out, warn
 from memvid_core.ingest.readers.rtf import rtf_sections
 
@@ -34,6 +36,7 @@ _TEXT, _BYTES_TEXT, _BINARY = 0x001F, 0x001E, 0x0102
 _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 _ENTRY = 16  # bytes of a property
 _UNREAD = ("image/", "audio/", "video/")
+_PICTURE_SUFFIX = re.compile(r"\.(?:png|jpe?g|gif|bmp|tiff?|webp|emf|wmf)$", re.IGNORECASE)
 _UNREAD_SUFFIX = re.compile(r"\.(?:png|jpe?g|gif|bmp|tiff?|webp|emf|wmf|mp3|wav|m4a|mp4|mov|avi)$", re.IGNORECASE)
 # Code pages whose codec is not called cp and the number.
 _CODECS = {
@@ -109,14 +112,19 @@ def _sections(ole: Ole, place: tuple[str, ...], metadata: dict[str, Any], depth:
     message = _Object(ole, place, 24 if place else 32)
     about = _about(ole, message)
     lines = [f"{name}: {value}" for name, value in about.items() if value]
-    text = "\n\n".join(["\n".join(lines), *(body.strip() for body in _bodies(message))])
-    sections = [Section(text, {**metadata, **facts_of(about)})]
+    linked: list[Picture] = []
+    bodies = _bodies(message, linked)
+    text = "\n\n".join(["\n".join(lines), *(body.strip() for body in bodies)])
+    metadata = {**metadata, **facts_of(about)}
+    sections = [Section(text, metadata)]
+    pictures: list[tuple[str, Picture]] = []
     attachments = ole.storages(place, "__attach_version1.0_#")
     if len(attachments) > MOST_PARTS:
         warn(f"a message has more than {MOST_PARTS:,} attachments; the others were left out")
     for found in attachments[:MOST_PARTS]:
         with leaving_out(f"the attachment {found[-1]}"):
-            sections += _attachment(ole, _Object(ole, found, 8, message.codec), depth)
+            sections += _attachment(ole, _Object(ole, found, 8, message.codec), depth, pictures)
+    sections[1:1] = picture_sections(metadata, bodies, pictures, linked)
     return sections
 
 
@@ -145,8 +153,11 @@ def _who(name: str, addresses: list[str]) -> str:
     return f"{name} <{address}>" if name else address
 
 
-def _bodies(message: _Object) -> list[str]:
-    """Return the text of a message; a form of it that is damaged is left out for another."""
+def _bodies(message: _Object, pictures: list[Picture]) -> list[str]:
+    """Return the text of a message; a form of it that is damaged is left out for another.
+
+    The pictures of HTML without text are added to a list.
+    """
     plain, page, html = "", b"", b""
     with leaving_out("the plain text"):
         plain = message.text(_BODY)
@@ -154,7 +165,7 @@ def _bodies(message: _Object) -> list[str]:
         page = message.data(_HTML)
         html = page or message.text(_HTML).encode()
         if html.strip() and not (plain.strip() and is_whole(plain.encode(), html)):
-            return html_texts(html, message.codec if page else "utf-8")
+            return html_texts(html, message.codec if page else "utf-8", pictures)
     if plain.strip():
         return [plain]
     texts: list[str] = []
@@ -164,7 +175,8 @@ def _bodies(message: _Object) -> list[str]:
     return texts
 
 
-def _attachment(ole: Ole, found: _Object, depth: int) -> Iterator[Section]:
+def _attachment(ole: Ole, found: _Object, depth: int, pictures: list[tuple[str, Picture]]) -> Iterator[Section]:
+    """Yield the sections of an attachment; a picture is added to a list, with the warning that it is left out."""
     inner = (*found.place, f"__substg1.0_{_DATA:04X}000D")
     name = found.line(*_FILE_NAMES)
     if ole.has(*inner, "__properties_version1.0"):
@@ -175,7 +187,11 @@ def _attachment(ole: Ole, found: _Object, depth: int) -> Iterator[Section]:
         return
     content, kind = found.data(_DATA), found.line(_MEDIA_TYPE)
     if kind.startswith(_UNREAD) or _UNREAD_SUFFIX.search(name):
-        warn(f"the attachment {name} was left out: {kind or 'no text'}")
+        why = f"the attachment {name} was left out: {kind or 'no text'}"
+        if kind.startswith("image/") or _PICTURE_SUFFIX.search(name):
+            pictures.append((why, partial(bytes, content)))
+        else:
+            warn(why)
     elif content:
         yield from read_nested(name or "attachment", content, "attachment")
     elif name:

@@ -20,7 +20,7 @@ from memvid_core.ingest.readers.ocr import HOW_TO_GET, read_gray, recognizer
 from memvid_core.ingest.readers.pdf_lines import is_vertical
 from memvid_core.ingest.readers.pdf_page import Aside, PageText, cells_of, text_of
 from memvid_core.ingest.readers.pdf_turned import flatten, place_after, straighten, turns_of
-from memvid_core.ingest.readers.remarks import leaving_out, warn
+from memvid_core.ingest.readers.remarks import leaving_out, ranges, warn
 
 __all__ = ["read_pdf"]
 
@@ -34,7 +34,6 @@ _MOST_ANNOTATIONS = 2000  # of a page
 _LEAST_PAGES = 4  # of a document with running headers
 _RUNNING_LINES = 2  # at the top and at the bottom of a page
 _PAGE_NUMBER = re.compile(r"^\W*\d{1,5}\W+|\W+\d{1,5}\W*$|^\W*\d{1,5}\W*$")
-_NAMED = 20
 _RESOLUTION = 200  # pixels an inch, for OCR
 _MOST_PIXELS = 40_000_000
 _MOST_DAMAGED = 1000  # pages in a row
@@ -137,9 +136,9 @@ class _Pdf:
                 raise IngestError(f"damaged: none of its {number} pages can be read")
             raise IngestError(f"no text on its {number} pages (a scan?): {how}")
         if damaged:
-            warn(f"damaged pages were left out: {_ranges(damaged)}")
+            warn(f"damaged pages were left out: {ranges(damaged)}")
         if empty:
-            warn(f"pages without text (scans?): {_ranges(empty)}; {how}")
+            warn(f"pages without text (scans?): {ranges(empty)}; {how}")
         korean = KoreanLines(page.text for page in pages)
         pages = [page.rewritten(korean.lines, korean.line) for page in pages]
         _remove_running_lines(pages)
@@ -367,20 +366,3 @@ def _key(line: str) -> str:
     line = " ".join(line.split())
     bare = _PAGE_NUMBER.sub(" ", line).split()
     return " ".join(bare) or "#" if line and (len(bare) > 2 or not bare) else line
-
-
-def _ranges(numbers: list[int]) -> str:
-    """Return page numbers in words.
-
-    Example:
-        >>> _ranges([1, 2, 3, 7])
-        '1-3, 7'
-    """
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    shown = [f"{first}" if first == last else f"{first}-{last}" for first, last in ranges[:_NAMED]]
-    return ", ".join(shown) + (" …" if len(ranges) > _NAMED else "")

@@ -8,9 +8,20 @@ from contextvars import ContextVar
 
 from memvid_core.errors import IngestError, MissingExtraError
 
-__all__ = ["Remarks", "collecting", "leaving_out", "lose", "note_encoding", "warn", "warn_of_pictures"]
+__all__ = [
+    "Remarks",
+    "collecting",
+    "inside",
+    "leaving_out",
+    "lose",
+    "note_encoding",
+    "ranges",
+    "warn",
+    "warn_of_pictures",
+]
 
 _MOST = 20  # warnings about one file
+_NAMED = 20  # parts in one warning
 _ORDINARY = frozenset({"ascii", "utf-8", "utf-8-sig"})
 
 
@@ -25,17 +36,28 @@ class Remarks:
     def __init__(self) -> None:
         self.lost: dict[str, None] = {}
         self.encoding = ""
+        self.inside: list[str] = []
         self._warnings: dict[str, None] = {}
+        self._pictures: dict[tuple[str, str], list[int | str]] = {}
+
+    def add_pictures(self, parts: str, part: int | str, why: str) -> None:
+        """Add a part that has pictures, and no text; parts of one kind are named together."""
+        self._pictures.setdefault(("".join(self.inside) + parts, why), []).append(part)
 
     def add(self, message: str) -> None:
         """Add a warning; each counts once."""
-        self._warnings[message] = None
+        self._warnings["".join(self.inside) + message] = None
 
     @property
     def warnings(self) -> list[str]:
         """Sentences for people, without the path, each once; of many, the first ones and how many others there are."""
-        shown = list(self._warnings)[:_MOST]
-        more = len(self._warnings) - len(shown)
+        pictures = [
+            f"{parts} without text, but with pictures (scans?): {_named(found)}; {why}"
+            for (parts, why), found in self._pictures.items()
+        ]
+        all_of_them = list(dict.fromkeys([*pictures, *self._warnings]))
+        shown = all_of_them[:_MOST]
+        more = len(all_of_them) - len(shown)
         return [*shown, f"and {more:,} more like these"] if more else shown
 
 
@@ -60,10 +82,58 @@ def warn(message: str) -> None:
         remarks.add(message)
 
 
-def warn_of_pictures(number: int, part: str = "the file") -> None:
-    """Warn that a part has pictures, which may be scans, and no text; do nothing if it has none."""
-    if number:
-        warn(f"{part} has no text, but {number:,} {'picture' if number == 1 else 'pictures'} (scans?)")
+def warn_of_pictures(parts: str, part: int | str, number: int, why: str) -> None:
+    """Warn that a part has pictures, which may be scans, and no text.
+
+    Args:
+        parts: The kind of its parts in words, such as ``"slides"``; empty for a whole document.
+        part: Its number or name.
+        number: How many pictures it has.
+        why: Why they were not read.
+    """
+    remarks = _CURRENT.get()
+    if remarks is not None and parts:
+        remarks.add_pictures(parts, part, why)
+    elif number:
+        warn(f"no text, but {number:,} {'picture' if number == 1 else 'pictures'} (scans?): {why}")
+
+
+@contextmanager
+def inside(name: str) -> Iterator[None]:
+    """Put the name of a file that another one contains before the warnings of a ``with`` block."""
+    remarks = _CURRENT.get()
+    if remarks is None:
+        yield
+        return
+    remarks.inside.append(f"{name}: ")
+    try:
+        yield
+    finally:
+        remarks.inside.pop()
+
+
+def ranges(numbers: list[int]) -> str:
+    """Return numbers of parts in words.
+
+    Example:
+        >>> ranges([1, 2, 3, 7])
+        '1-3, 7'
+    """
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    shown = [f"{first}" if first == last else f"{first}-{last}" for first, last in found[:_NAMED]]
+    return ", ".join(shown) + (" …" if len(found) > _NAMED else "")
+
+
+def _named(parts: list[int | str]) -> str:
+    numbers = [part for part in parts if isinstance(part, int)]
+    if len(numbers) == len(parts):
+        return ranges(numbers)
+    return ", ".join(repr(part) for part in parts[:_NAMED]) + (" …" if len(parts) > _NAMED else "")
 
 
 def lose(part: str, why: str) -> None:

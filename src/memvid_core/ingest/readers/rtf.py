@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import re
+from functools import partial
 from pathlib import Path
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section, SectionBuilder
+from memvid_core.ingest.readers.pictures import read_pictures
 
 __all__ = ["read_rtf", "rtf_sections"]
 
@@ -33,6 +35,7 @@ _CHARSETS = {
     238: "cp1250",
 }  # fmt: skip
 _DEEPEST = 10_000
+_DESCRIPTION = re.compile(rb"\{[^{}]*\}|\\[a-z]{1,32}-?\d{0,10} ?|\\\*")
 
 
 class _State:
@@ -85,13 +88,20 @@ class _Reader:
         self._ignorable = False
         self._builder = SectionBuilder()
         self._high = 0
+        self._pictures: list[tuple[int, int]] = []  # where they are in the file
+        self._picture: tuple[int, int] | None = None  # where one began, and the depth of its group
 
     def sections(self, data: bytes) -> list[Section]:
         for found in _TOKEN.finditer(data):
             word, number, code, sign, brace, text = found.groups()
             if brace:
                 self._brace(brace)
+                if self._picture is not None and len(self._stack) < self._picture[1]:
+                    self._pictures.append((self._picture[0], found.start()))
+                    self._picture = None
             elif word:
+                if word == b"pict" and self._picture is None and not self._state.skip:
+                    self._picture = found.end(), len(self._stack)
                 self._word(word, None if number is None else int(number))
             elif code:
                 self._byte(bytes([int(code, 16)]))
@@ -102,7 +112,8 @@ class _Reader:
             elif text:
                 self._byte(text)
         self._end_paragraph()
-        return self._builder.finish()
+        pictures = [partial(_picture, data[start:end]) for start, end in self._pictures]
+        return self._builder.finish() or read_pictures(pictures, {})
 
     def _brace(self, brace: bytes) -> None:
         self._flush()
@@ -200,6 +211,15 @@ class _Reader:
             self._builder.heading(self._state.level, text)
         else:
             self._builder.block(text)
+
+
+def _picture(group: bytes) -> bytes:
+    """Return the content of a picture, which is in hexadecimal digits after what describes it."""
+    digits = b"".join(_DESCRIPTION.sub(b" ", group).split())
+    try:
+        return bytes.fromhex(digits.decode("ascii"))
+    except ValueError as exc:
+        raise IngestError("a picture that is not in hexadecimal digits") from exc
 
 
 def _known(name: str) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section
-from memvid_core.ingest.readers.drawings import chart_title, drawing_text
+from memvid_core.ingest.readers.drawings import chart_title, drawing_text, pictures_of
 from memvid_core.ingest.readers.extras import require
 from memvid_core.ingest.readers.ooxml import Package, attribute, child, children, local
-from memvid_core.ingest.readers.remarks import lose, warn, warn_of_pictures
+from memvid_core.ingest.readers.pictures import Picture, read_pictures
+from memvid_core.ingest.readers.remarks import lose, warn
 from memvid_core.ingest.readers.tables import MOST_COLUMNS, Row, row_sections
 
 __all__ = ["read_xlsx"]
@@ -75,7 +76,7 @@ class _Workbook:
                     sections += row_sections(self._until_damage(relation.target, name), {"sheet": name})
                 sections += self._extras(relation.target, name)
                 if len(sections) == before:
-                    warn_of_pictures(self._pictures(relation.target), f"sheet {name!r}")
+                    sections += read_pictures(self._pictures(relation.target), {"sheet": name}, "sheets", name)
         if hidden:
             warn(f"hidden sheets were left out: {', '.join(map(repr, hidden))}")
         return sections
@@ -210,9 +211,13 @@ class _Workbook:
         known = style.isdecimal() and int(style) < len(self._formats)
         return _number(text, self._formats[int(style)] if known else "", self._epoch)
 
-    def _pictures(self, part: str) -> int:
-        drawings = self._package.related(part, "drawing")
-        return sum(len(self._package.related(drawing, "image")) for drawing in drawings)
+    def _pictures(self, part: str) -> list[Picture]:
+        return [
+            picture
+            for drawing in self._package.related(part, "drawing")
+            for tree in self._package.trees(drawing)
+            for picture in pictures_of(self._package, drawing, tree)
+        ]
 
     def _extras(self, part: str, sheet: str) -> list[Section]:
         """Return the comments, text boxes and charts of a sheet."""

@@ -8,15 +8,17 @@ from typing import Any, NamedTuple
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest.readers.document import Section, SectionBuilder
-from memvid_core.ingest.readers.drawings import drawing_text, graphic_blocks
+from memvid_core.ingest.readers.drawings import drawing_text, graphic_blocks, pictures_of
 from memvid_core.ingest.readers.formulas import formula
 from memvid_core.ingest.readers.ooxml import Package, attribute, child, children, local, path_of
+from memvid_core.ingest.readers.pictures import Picture, described, read_pictures
 from memvid_core.ingest.readers.remarks import leaving_out
 
 __all__ = ["read_pptx", "reading_order"]
 
 _TITLES = ("title", "ctrTitle")
 _NOT_CONTENT = ("sldNum", "dt")  # placeholders of the slide's number and the date
+_RUNNING = ("ftr", "hdr")
 _MOST_SHAPES = 400  # that are ordered by columns; more are ordered by lines alone
 
 
@@ -60,6 +62,7 @@ class _Slide:
         self._package = package
         self._part = part
         self._seen = seen
+        self._has_text = False
         self._places: dict[tuple[str, str], Box] = {}
         for layout in package.related(part, "slideLayout"):
             for tree in package.trees(*package.related(layout, "slideMaster"), layout):
@@ -77,9 +80,15 @@ class _Slide:
         builder = SectionBuilder(metadata)
         for block in self._blocks(shapes) if shapes is not None else ():
             builder.table(block) if isinstance(block, list) else builder.block(block.strip())
+        shown = [] if self._has_text else read_pictures(self._pictures(tree), metadata, "slides", number)
         for block in (*self._notes(), *self._comments()):
             builder.block(block)
-        return builder.finish()
+        return [*shown, *builder.finish()]
+
+    def _pictures(self, slide: Any) -> list[Picture]:
+        content = child(slide, "cSld")
+        shapes = () if content is None else (*children(content, "bg"), *children(content, "spTree"))
+        return [picture for found in shapes for picture in pictures_of(self._package, self._part, found)]
 
     def _learn_places(self, tree: Any) -> None:
         shapes = path_of(tree, "cSld", "spTree")
@@ -115,19 +124,20 @@ class _Slide:
             return
         body = child(shape, "txBody")
         text = "" if body is None else _paragraphs(body)
-        if text.strip():
-            yield text
-        elif name in ("pic", "sp", "graphicFrame"):
-            yield from _alternative_text(shape)
+        blocks: list[str | list[list[str]]] = [text if text.strip() else _alternative_text(shape)]
         if name == "graphicFrame":
-            yield from (_table(table) for table in shape.iter() if local(table) == "tbl")
-            yield from graphic_blocks(self._package, self._part, shape)
+            blocks += (_table(table) for table in shape.iter() if local(table) == "tbl")
+            blocks += graphic_blocks(self._package, self._part, shape)
+        blocks = [block for block in blocks if block]
+        # A footer is not what the slide is about.
+        self._has_text |= bool(blocks) and (key is None or key[0] not in _RUNNING)
+        yield from blocks
 
     def _is_repeated(self, kind: str, shape: Any) -> bool:
         """Return whether a footer or header is one that an earlier slide has."""
         text = drawing_text(shape)
-        repeated = kind in ("ftr", "hdr") and text in self._seen
-        if kind in ("ftr", "hdr"):
+        repeated = kind in _RUNNING and text in self._seen
+        if kind in _RUNNING:
             self._seen.add(text)
         return repeated
 
@@ -278,8 +288,6 @@ def _table(table: Any) -> list[list[str]]:
     return rows
 
 
-def _alternative_text(shape: Any) -> Iterator[str]:
+def _alternative_text(shape: Any) -> str:
     properties = _properties(shape)
-    text = "" if properties is None else " ".join((attribute(properties, "descr") or "").split())
-    if text:
-        yield f"[{text}]"
+    return "" if properties is None else described(attribute(properties, "descr"))

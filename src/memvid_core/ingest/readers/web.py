@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,7 +15,8 @@ from memvid_core.ingest.readers.document import Section
 from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.extras import require
 from memvid_core.ingest.readers.html_walk import HtmlWalk
-from memvid_core.ingest.readers.remarks import warn, warn_of_pictures
+from memvid_core.ingest.readers.pictures import Picture, of_data_url, read_pictures
+from memvid_core.ingest.readers.remarks import warn
 from memvid_core.ingest.readers.zipped import Parts
 
 __all__ = ["html_sections", "read_epub", "read_html"]
@@ -53,13 +55,16 @@ def read_epub(path: Path) -> list[Section]:
         listed = [reference.get("idref") for reference in package.iter(f"{_OPF}itemref")]
         lost = {f"the chapter {name!r}": "damaged: the book has no such part" for name in listed if name not in items}
         chapters: list[str] = []
+        drawn: set[str] = set()
         for item in (items[name] for name in listed if name in items):
             shown = _with_text(item, items)
             name = _place(root, item if shown is None else shown)
-            if shown is None:
+            if shown is None and not (item.get("media-type") or "").startswith("image/"):
                 lost[f"the chapter {name!r}"] = f"{item.get('media-type')} has no text"
-            else:
-                chapters.append(name)
+                continue
+            chapters.append(name)
+            if shown is None:
+                drawn.add(name)
         names = list(dict.fromkeys(chapters))
         # EPUB 3.3, 5.6.2: a chapter is in the spine only once.
         if len(chapters) - len(names) > _MOST_REPEATED:
@@ -73,8 +78,9 @@ def read_epub(path: Path) -> list[Section]:
             metadata: dict[str, Any] = {"part": part}
             if title:
                 metadata["title"] = " ".join(title.split())
+            pictures = partial(_pictures, parts, name, metadata)
             try:
-                sections += html_sections(parts.read(name), metadata)
+                sections += pictures([name]) if name in drawn else html_sections(parts.read(name), metadata, pictures)
             except IngestError as exc:
                 lost[f"the chapter {name!r}"] = str(exc)
         if lost and not sections:
@@ -82,6 +88,16 @@ def read_epub(path: Path) -> list[Section]:
         for name, why in lost.items():
             warn(f"{name} was left out: {why}")
         return sections
+
+
+def _pictures(parts: Parts, chapter: str, metadata: dict[str, Any], addresses: list[str]) -> list[Section]:
+    """Return what the pictures of a chapter show that has nothing else."""
+    found: list[Picture] = []
+    for address in dict.fromkeys(addresses):
+        path = posixpath.join(posixpath.dirname(chapter), unquote(urlsplit(address).path))
+        name = chapter if address == chapter else posixpath.normpath(path)
+        found.append(partial(parts.read, name) if name in parts.names else partial(of_data_url, address))
+    return read_pictures(found, metadata, "chapters", chapter)
 
 
 def _with_text(item: Any, items: dict[str | None, Any]) -> Any:
@@ -118,8 +134,17 @@ def _xml(data: bytes) -> Any:
         raise IngestError(f"damaged XML: {exc}") from exc
 
 
-def html_sections(data: bytes, metadata: dict[str, Any]) -> list[Section]:
-    """Return the sections of an HTML page, each with the given metadata."""
+def html_sections(
+    data: bytes, metadata: dict[str, Any], shown: Callable[[list[str]], list[Section]] | None = None
+) -> list[Section]:
+    """Return the sections of an HTML page, each with the given metadata.
+
+    Args:
+        data: The page.
+        metadata: The metadata.
+        shown: Returns what pictures show, by their addresses, if the page has nothing else. By default, those in the
+            page itself are read by OCR if it is installed, and the others are named.
+    """
     html: Any = require("lxml.html", "to read HTML")
     text = _html_text(data)
     # lxml rejects an encoding declaration in a str; the text is already decoded.
@@ -140,10 +165,19 @@ def html_sections(data: bytes, metadata: dict[str, Any]) -> list[Section]:
         metadata = {**metadata, "title": " ".join(title.split())}
     sections = HtmlWalk(metadata).sections(root)
     if not any(section.text.strip() for section in sections):
-        warn_of_pictures(sum(1 for _ in root.iter("img", "image", "canvas")), "the page")
-        if next(root.iter("script"), None) is not None:
+        addresses = [_address(found) for found in root.iter("img", "image", "canvas")]
+        sections = (
+            shown(addresses) if shown else read_pictures([partial(of_data_url, at) for at in addresses], metadata)
+        )
+        if not sections and next(root.iter("script"), None) is not None:
             warn("the page has no text without its scripts, which are not run")
     return sections
+
+
+def _address(picture: Any) -> str:
+    return next(
+        (value for key, value in picture.items() if key.rpartition("}")[2] in ("src", "href", "xlink:href")), ""
+    )
 
 
 def _open_frames(root: Any, parsed: Callable[[str], Any]) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from memvid_core.ingest.readers.document import Section, SectionBuilder
-from memvid_core.ingest.readers.drawings import graphic_blocks
+from memvid_core.ingest.readers.drawings import graphic_blocks, pictures_of
 from memvid_core.ingest.readers.formulas import formula
 from memvid_core.ingest.readers.nested import read_nested
 from memvid_core.ingest.readers.numbering import Numbering
 from memvid_core.ingest.readers.ooxml import Package, attribute, child, children, local, path_of
-from memvid_core.ingest.readers.remarks import leaving_out, warn_of_pictures
+from memvid_core.ingest.readers.pictures import described, read_pictures
+from memvid_core.ingest.readers.remarks import leaving_out
 from memvid_core.ingest.readers.word_styles import Styles
 
 __all__ = ["read_docx"]
@@ -53,6 +54,8 @@ class _Document:
         if body is not None:
             self._blocks(body)
         sections = self._builder.finish()
+        if body is not None and not sections:
+            sections += self._pictures(body)
         relations = {kind: self._package.related(self._part, kind) for kind in _EXTRA_KINDS}
         for heading, texts in (
             ("Notes", self._notes_of(relations)),
@@ -61,9 +64,16 @@ class _Document:
         ):
             if texts:
                 sections.append(Section("\n\n".join(texts), {"heading": heading}))
-        if body is not None and not sections:
-            warn_of_pictures(sum(local(found) in ("blip", "imagedata") for found in body.iter()))
         return sections
+
+    def _pictures(self, body: Any) -> list[Section]:
+        """Return what the pictures of a document without text show, also those at the top and bottom of its pages."""
+        running = [name for kind in ("header", "footer") for name in self._package.related(self._part, kind)]
+        found = pictures_of(self._package, self._part, body)
+        for part in running:
+            for tree in self._package.trees(part):
+                found += pictures_of(self._package, part, tree)
+        return read_pictures(found, {})
 
     def _blocks(self, parent: Any) -> None:
         for found in _unwrapped(parent):
@@ -281,8 +291,7 @@ def _symbol(element: Any) -> str:
 
 def _description(element: Any) -> str:
     """Return the description of a picture; decorative pictures and shapes with a text have none."""
-    text = " ".join((attribute(element, "descr") or "").split())
     parent = element.getparent()
-    if not text or any(local(found) == "txbxContent" for found in parent.iter()):
+    if any(local(found) == "txbxContent" for found in parent.iter()):
         return ""
-    return f"[{text}]"
+    return described(attribute(element, "descr"))

@@ -19,6 +19,7 @@ from PIL import Image
 
 from memvid_core.errors import IngestError
 from memvid_core.ingest import read_document
+from memvid_core.ingest.readers.ocr import HOW_TO_GET
 
 CHUNK = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/aFChunk"
 
@@ -62,7 +63,8 @@ def test_a_sheet_that_is_a_chart(tmp_path: Path) -> None:
     assert found == {"Sheet": "wings; 2", "Lift": "Lift by wing"}
 
 
-def test_pictures_without_text_are_told(tmp_path: Path) -> None:
+def test_pictures_without_text_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMVID_OCR", "off")
     picture = tmp_path / "p.png"
     Image.new("L", (9, 9)).save(picture)
     document = docx.Document()
@@ -78,9 +80,9 @@ def test_pictures_without_text_are_told(tmp_path: Path) -> None:
     (tmp_path / "e.html").write_text("")
     names = ("a.docx", "b.xlsx", "c.html", "d.html", "e.html")
     assert {name: read_document(tmp_path / name).warnings for name in names} == {
-        "a.docx": ["the file has no text, but 2 pictures (scans?)"],
-        "b.xlsx": ["sheet 'Scan' has no text, but 1 picture (scans?)"],
-        "c.html": ["the page has no text, but 1 picture (scans?)"],
+        "a.docx": [f"no text, but 1 picture (scans?): {HOW_TO_GET}"],
+        "b.xlsx": [f"sheets without text, but with pictures (scans?): 'Scan'; {HOW_TO_GET}"],
+        "c.html": [f"no text, but 1 picture (scans?): {HOW_TO_GET}"],
         "d.html": ["the page has no text without its scripts, which are not run"],
         "e.html": [],
     }

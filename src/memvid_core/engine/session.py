@@ -33,7 +33,7 @@ from memvid_core.errors import (
 )
 from memvid_core.model import Commit, Embedder, Hit, Record
 from memvid_core.system.remote_copies import RemoteCopy
-from memvid_core.system.telemetry import log, measured
+from memvid_core.system.telemetry import log, measured, name_of
 from memvid_core.system.threads import WriterThread, run_in_thread
 
 __all__ = ["Following", "Session"]
@@ -73,7 +73,7 @@ class Session:
         compacts = auto_compact is not None and opened.writable
         self.auto = AutoCompact(opened.indexed, auto_compact) if compacts and auto_compact is not None else None
         how, count, number = "writing" if self.writable else "reading", self.newest.record_count, self.newest.commit
-        log(logging.INFO, "open", "opened %s for %s: %d records, commit %d", self.path, how, count, number)
+        log(logging.INFO, "open", "opened %s for %s: %d records, commit %d", name_of(self.path), how, count, number)
 
     @property
     def remote(self) -> RemoteCopy | None:
@@ -147,7 +147,7 @@ class Session:
                 if self.auto is not None:
                     self.auto.close()
                 self._opened.close()
-            log(logging.DEBUG, "close", "closed %s", self.path)
+            log(logging.DEBUG, "close", "closed %s", name_of(self.path))
 
     # --- reading ---
 

@@ -42,8 +42,13 @@ def log(level: int, event: str, message: str, *values: object) -> None:
 
 
 def name_of(target: object) -> str:
-    """Return the path of a file for messages, and ``":memory:"`` for a memory in RAM."""
-    return os.fsdecode(target) if isinstance(target, str | PurePath) else ":memory:"
+    """Return the path of a file for messages, and ``":memory:"`` for a memory in RAM.
+
+    Bytes of a name that are not UTF-8 are escaped, since a log in UTF-8 could not be written otherwise.
+    """
+    if not isinstance(target, str | PurePath):
+        return ":memory:"
+    return os.fsdecode(target).encode("utf-8", "backslashreplace").decode()
 
 
 class _Instruments(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import warnings
@@ -185,7 +186,8 @@ def test_copies_whose_record_of_the_owner_is_damaged(tmp_path: Path, cache: Path
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode on Windows")
-def test_files_whose_names_are_not_unicode(tmp_path: Path, cache: Path) -> None:
+def test_files_whose_names_are_not_unicode(tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "memvid_core")
     names = [os.fsdecode(name) for name in (b"one \xff.mp4", b"two \xfe.mp4")]
     try:
         one = made(tmp_path / names[0], cache)
@@ -196,6 +198,8 @@ def test_files_whose_names_are_not_unicode(tmp_path: Path, cache: Path) -> None:
     add(one, cache, "first")
     assert ids(one, cache)[-1] == "first"
     assert ids(two, cache)[-1] == "second"
+    assert r"one \udcff.mp4" in caplog.text
+    caplog.text.encode()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a permission on Windows")

@@ -55,18 +55,18 @@ def test_ivf_search_among_copies_and_rows_without_a_vector() -> None:
 
 @pytest.mark.usefixtures("codes_of_few")
 def test_entries_are_measured_until_what_is_promised_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, queries = clustered(20_000, 48, noise=0.8), clustered(200, 48, seed=9, noise=0.8)
+    data, queries = clustered(9000, 48, noise=0.8), clustered(200, 48, seed=9, noise=0.8)
     budgets = []
     for promised in (0.5, 0.98):
         tune(monkeypatch, recall=promised)
         index = VectorIndex(48, folder=tmp_path / str(promised), strategy="ivf")
         index.extend(0, data)
         assert recall(index, data, queries, 10) >= promised - 0.005
-        index.sync(20_000)
+        index.sync(9000)
         index.flush()
         budgets.append(index._search._file.budget(10))  # type: ignore[attr-defined]
         again = VectorIndex(48, folder=tmp_path / str(promised), strategy="ivf", writable=False)
-        again.sync(20_000)
+        again.sync(9000)
         assert again._search._file.budget(10) == budgets[-1]  # type: ignore[attr-defined]
     assert budgets[0] < budgets[1]
 
@@ -83,18 +83,20 @@ def test_rows_whose_neighbors_are_in_no_near_list_are_all_looked_at(monkeypatch:
 
 
 @pytest.mark.usefixtures("codes_of_few")
-def test_ivf_rows_written_again_get_new_lists() -> None:
-    data = clustered(9000, 48)
+def test_ivf_rows_written_again_get_new_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(monkeypatch, asked=64)
+    data = clustered(4500, 48)
     index = VectorIndex(48, strategy="ivf")
     index.extend(0, data)
     index.search(data[0], 1)
-    index.extend(3000, -data[3000:])
-    rows, _ = index.search(-data[3000::60], 1)
-    assert np.mean(rows[:, 0] == np.arange(3000, 9000, 60)) >= 0.98
+    index.extend(1500, -data[1500:])
+    rows, _ = index.search(-data[1500::30], 1)
+    assert np.mean(rows[:, 0] == np.arange(1500, 4500, 30)) >= 0.98
 
 
 @pytest.mark.usefixtures("codes_of_few")
-def test_ivf_rows_without_a_vector_are_in_no_list() -> None:
+def test_ivf_rows_without_a_vector_are_in_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(monkeypatch, asked=32)
     data = clustered(4000, 48)
     data[::2] = 0.0
     index = VectorIndex(48, strategy="ivf")
@@ -109,10 +111,10 @@ def test_ivf_rows_without_a_vector_are_in_no_list() -> None:
 def test_ivf_lists_are_fitted_once_and_again_when_there_are_many_more_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tune(monkeypatch, refit_until=1000)  # the codes stay what they are
-    data = clustered(20_000, 48)
+    tune(monkeypatch, refit_until=1000, asked=32)  # the codes stay what they are
+    data = clustered(6000, 48)
     index = VectorIndex(48, folder=tmp_path, strategy="ivf")
-    for first, last, fitted in ((0, 4000, 4000), (4000, 9000, 4000), (9000, 20_000, 20_000)):
+    for first, last, fitted in ((0, 1200, 1200), (1200, 2700, 1200), (2700, 6000, 6000)):
         index.extend(first, data[first:last])
         index.sync(last)
         index.flush()
@@ -120,7 +122,7 @@ def test_ivf_lists_are_fitted_once_and_again_when_there_are_many_more_rows(
     index.close()
     monkeypatch.setattr(ivf_module._InvertedFile, "fit", None)  # who opens it takes what is there
     again = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
-    again.sync(20_000)
+    again.sync(6000)
     assert recall(again, data, clustered(30, 48, seed=2), 10) >= 0.97
 
 
@@ -134,44 +136,45 @@ def test_ivf_lists_are_fitted_once_and_again_when_there_are_many_more_rows(
 )
 def test_lists_that_cannot_be_used_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
     tune(monkeypatch, asked=32)
-    data = clustered(4000, 48)
+    data = clustered(2000, 48)
     index = VectorIndex(48, folder=tmp_path, strategy="ivf")
     index.extend(0, data)
-    index.sync(4000)
+    index.sync(2000)
     index.flush()
     index.close()
-    lists, centroids = tmp_path / "ivf-1-4000.lists", tmp_path / "ivf-1-4000.centroids"
-    budgets = np.array([200.0, 400.0, 4000.0])
+    lists, centroids = tmp_path / "ivf-1-2000.lists", tmp_path / "ivf-1-2000.centroids"
+    budgets = np.array([200.0, 400.0, 2000.0])
     if harm.startswith("no "):
         (lists if harm == "no lists" else centroids).unlink()
     elif harm.startswith("torn "):
         path = lists if harm == "torn lists" else centroids
         path.write_bytes(path.read_bytes()[:-5])
     elif harm == "wild lists":
-        save_arrays(lists, nearest=np.full((4000, 2), 10**6, dtype=np.int32), budgets=budgets)
+        save_arrays(lists, nearest=np.full((2000, 2), 10**6, dtype=np.int32), budgets=budgets)
     elif harm == "too long":
-        save_arrays(lists, nearest=np.zeros((8000, 2), dtype=np.int32), budgets=budgets)
+        save_arrays(lists, nearest=np.zeros((4000, 2), dtype=np.int32), budgets=budgets)
     elif harm == "older lists":
-        save_arrays(lists, nearest=np.zeros(4000, dtype=np.int32))
+        save_arrays(lists, nearest=np.zeros(2000, dtype=np.int32))
     elif harm == "not measured":
-        save_arrays(lists, nearest=np.zeros((4000, 2), dtype=np.int32), budgets=budgets[:2])
+        save_arrays(lists, nearest=np.zeros((2000, 2), dtype=np.int32), budgets=budgets[:2])
     else:
         lists.rename(tmp_path / "ivf-1-many.lists")
     names = sorted(path.name for path in tmp_path.iterdir())
     for writable in (False, True):
         index = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=writable)
-        index.sync(4000)
+        index.sync(2000)
         assert recall(index, data, clustered(30, 48, seed=2), 10) >= 0.97
         index.flush()
         if not writable:
             assert sorted(path.name for path in tmp_path.iterdir()) == names
     arrays = load_arrays(lists)
     assert arrays is not None
-    assert len(arrays["nearest"]) == 4000
+    assert len(arrays["nearest"]) == 2000
 
 
 @pytest.mark.usefixtures("codes_of_few")
 def test_a_disk_that_is_full_when_lists_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(monkeypatch, asked=32)
     data = clustered(3000, 48)
     index = VectorIndex(48, folder=tmp_path, strategy="ivf")
     index.extend(0, data)

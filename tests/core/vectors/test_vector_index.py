@@ -432,8 +432,11 @@ def test_any_small_integers(rows: int, dimension: int, k: int, seed: int, strate
 
 
 @pytest.fixture
-def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], VectorIndex]:
-    """3,000 rows in files; each call opens them for reading, with nothing in RAM yet."""
+def stored(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], VectorIndex]:
+    """3,000 rows in files; each call opens them for reading, with nothing in RAM yet, and reads them in six pieces."""
+    tune(monkeypatch, piece_floats=512 * 40)
     folder, rows = tmp_path / "index", clustered(3_000, 40, seed=3)
     dtype: Any = getattr(request, "param", "float16")
     index = VectorIndex(40, folder=folder, dtype=dtype)

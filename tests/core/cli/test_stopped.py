@@ -137,14 +137,16 @@ def failing_at(number: int) -> Callable[..., Any]:
 def test_an_error_leaves_nothing_of_what_is_whole_or_nothing(
     place: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with Memory.create("b.mp4") as memory:
+        memory.add("The tail.")
     before = names()
-    monkeypatch.setattr("memvid_core.cli.merging._RECORDS_A_COMMIT", 3)
-    monkeypatch.setattr("memvid_core.cli.exporting._LINES_A_COMMIT", 3)
     with Path("a.jsonl").open("a", encoding="utf-8") as file:
         file.write("no record\n")
+    more = []
     if name == "merge":
         monkeypatch.setattr(Memory, "add", failing_at(2))
-    assert memvid(*COMMANDS[name][0]).code == (9 if name == "merge" else 2)
+        more = ["b.mp4"]
+    assert memvid(*COMMANDS[name][0], *more).code == (9 if name == "merge" else 2)
     assert names() == before
 
 

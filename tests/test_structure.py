@@ -135,14 +135,14 @@ def test_no_test_asserts_nothing() -> None:
 
 def early_ends(text: str) -> list[str]:
     """Return the names of the tests that end in a branch without a check, such as on a system that lacks something."""
-    tests = [node for node in ast.walk(ast.parse(text)) if getattr(node, "name", "").startswith("test_")]
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     found = []
-    for test in tests:
+    for test in (each for each in functions if each.name.startswith("test_")):
         blocks = [block for node in ast.walk(test) for block in _branches(node)]
         ended = [
-            block for block in blocks if any(isinstance(line, ast.Return) and line.value is None for line in block)
+            block for block in blocks if any(isinstance(each, ast.Return) and each.value is None for each in block)
         ]
-        found += [test.name for block in ended if not any(map(_checks, block))]  # type: ignore[attr-defined]
+        found += [test.name for block in ended if not any(map(_checks, block))]
     return found
 
 

@@ -138,12 +138,20 @@ def early_ends(text: str) -> list[str]:
     functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     found = []
     for test in (each for each in functions if each.name.startswith("test_")):
-        blocks = [block for node in ast.walk(test) for block in _branches(node)]
+        blocks = [block for node in _own(test) for block in _branches(node)]
         ended = [
             block for block in blocks if any(isinstance(each, ast.Return) and each.value is None for each in block)
         ]
         found += [test.name for block in ended if not any(map(_checks, block))]
     return found
+
+
+def _own(node: ast.AST) -> list[ast.AST]:
+    """Return the parts of a function without the functions in it."""
+    parts = [
+        part for part in ast.iter_child_nodes(node) if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return [inner for part in parts for inner in (part, *_own(part))]
 
 
 def _branches(node: ast.AST) -> list[list[ast.stmt]]:

@@ -7,10 +7,12 @@ import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
 
 from memvid_core.engine.compaction_policy import AutoCompact
 from memvid_core.engine.index_place import INDEX_ERRORS, index_errors
@@ -28,6 +30,7 @@ from memvid_core.errors import (
     Hint,
     IndexStaleError,
     InvalidInputError,
+    MemvidError,
     ReadOnlyError,
     storage_errors,
 )
@@ -278,12 +281,20 @@ class Session:
 
     def write(self, request: AddRequest | UpdateRequest) -> list[str]:
         """Embed the texts of a request, and commit it."""
-        return self.writer.commit(request, self.writer.embed(request))
+        return self._commit(request, self.writer.embed(request))
 
     async def awrite(self, request: AddRequest | UpdateRequest) -> list[str]:
         """Await the embedder, and commit a request in the thread of the memory; async :meth:`write`."""
         embedded = await self.writer.aembed(request)
-        return await self.in_turn(self.writer.commit, request, embedded)
+        return await self.in_turn(self._commit, request, embedded)
+
+    def _commit(self, request: AddRequest | UpdateRequest, embedded: NDArray[Any] | None) -> list[str]:
+        """Commit a request; then learn about the rankings what the next question would have to, if words are asked."""
+        ids = self.writer.commit(request, embedded)
+        if self.searcher.has_doubled(self.newest):
+            with suppress(MemvidError):  # what was committed stays, and the next question tries again
+                self.answer(self.searcher.evidence)
+        return ids
 
     async def in_turn(self, change: Callable[..., T], *arguments: object) -> T:
         """Run a change in the thread that commits.

@@ -31,29 +31,31 @@ class FrameTable:
         self._frames: list[FrameLocation] = []
         self._first_rows: list[int] = []
         self._next_row = 0
-        self._few: list[list[FrameLocation]] = []
+        self._few: list[tuple[list[int], list[FrameLocation]]] = []
 
     def find(self, row: int) -> FrameLocation | None:
         """Return the last frame whose first row is at most ``row``, or None."""
         if row >= self._next_row:
-            alone = self._alone(row) if not self._frames else []
-            if alone:
-                return alone[bisect_right(alone, row, key=lambda frame: frame.row) - 1]
+            alone = None if self._frames else self._alone(row)
+            if alone is not None:
+                return alone
             self._extend(row)
         at = bisect_right(self._first_rows, row) - 1
         return self._frames[at] if at >= 0 else None
 
-    def _alone(self, row: int) -> list[FrameLocation]:
-        """Return the frames of the commit with a row; empty if that is not among the few that are looked up."""
-        for frames in self._few:
-            if frames[0].row <= row < frames[-1].row + frames[-1].items:
-                return frames
+    def _alone(self, row: int) -> FrameLocation | None:
+        """Return the frame with a row, if its commit is among the few that are looked up."""
+        for first_rows, frames in self._few:
+            if first_rows[0] <= row < frames[-1].row + frames[-1].items:
+                return frames[bisect_right(first_rows, row) - 1]
         if len(self._few) >= _FEW_COMMITS:
-            return []
+            return None
         found = self._catalog.frames_with(self._kind, row)
-        if found:
-            self._few = [*self._few, found]
-        return found
+        if not found:
+            return None
+        first_rows = [frame.row for frame in found]
+        self._few = [*self._few, (first_rows, found)]
+        return found[bisect_right(first_rows, row) - 1]
 
     def _extend(self, row: int) -> None:
         with self._lock:

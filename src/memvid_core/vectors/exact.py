@@ -170,7 +170,9 @@ def _piece(store: RowStore, copy: Matrix | None, rows: Rows | int, start: int, s
     if isinstance(rows, int):
         return store.block(start, stop) if copy is None else copy[start:stop]
     some = rows[start:stop]
-    return store.read(some, _room.rows(len(some), store.dimension)) if copy is None else take(copy, some)
+    if copy is not None:
+        return take(copy, some)
+    return store.read(some, None if store.dtype == np.float32 else _room.rows(len(some), store.dimension))
 
 
 def exact_candidates(

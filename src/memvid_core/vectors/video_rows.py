@@ -184,8 +184,7 @@ class VideoRows:
         inside = rows < settled
         if inside.all():
             return self._from_video(state, rows, out)
-        if out is None:
-            out = np.empty((len(rows), self.dimension), dtype=np.float32)
+        out = np.empty((len(rows), self.dimension), dtype=np.float32)
         out[inside] = self._from_video(state, rows[inside])
         out[~inside] = state.tail.read(rows[~inside] - settled)
         return out
@@ -269,9 +268,7 @@ class VideoRows:
 
     def _widened(self, raw: Bytes, scale: NDArray[np.float32] | None, out: Matrix | None = None) -> Matrix:
         stored = raw.view(self.dtype)
-        if scale is not None:
-            return lengthened(stored, scale)
-        return widen(stored, out if self.dtype == np.float16 else None)
+        return widen(stored, out) if scale is None else lengthened(stored, scale)
 
     def _prove(self, raw: Bytes, rows: NDArray[np.int64], settled: int) -> None:
         """Compare rows with their checksums, those that were not since the video changed; after they were read."""

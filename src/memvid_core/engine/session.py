@@ -7,10 +7,11 @@ import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from numpy.typing import NDArray
 
@@ -323,22 +324,66 @@ class Session:
         if self.indexed.mine or self in _turns.get():  # a block inside a block
             yield
             return
-        thread, held = WriterThread(), ExitStack()
-        try:
-            await thread.run(lambda: held.enter_context(turn()))
-        except BaseException:  # the thread may still wait for the lock, and releases it when it has it
-            thread.submit(held.close)
-            thread.close()
-            raise
-        _turns.set({**_turns.get(), self: thread})
+        held = _HeldTurn()
+        await held.begin(turn)
+        _turns.set({**_turns.get(), self: held.thread})
         try:
             yield
-        finally:
-            _turns.set({session: other for session, other in _turns.get().items() if session is not self})
-            given_back = thread.submit(held.close)
-            thread.close()
-            await asyncio.shield(asyncio.wrap_future(given_back))
+        except GeneratorExit:  # the task was deleted, after its event loop was closed: nothing can be awaited
+            held.give_back()
+            raise
+        except BaseException:
+            await self._end_turn(held)
+            raise
+        else:
+            await self._end_turn(held)
+
+    async def _end_turn(self, held: _HeldTurn) -> None:
+        _turns.set({session: other for session, other in _turns.get().items() if session is not self})
+        await asyncio.shield(asyncio.wrap_future(held.give_back()))
 
     async def aclose(self) -> None:
-        """Close the memory after the commits that were requested before; async :meth:`close`."""
-        await self._thread.run(self.close)
+        """Close the memory after the commits that were requested before; async :meth:`close`.
+
+        A canceled task does not wait for that, but the memory is closed.
+        """
+        await self._thread.run_last(self.close)
+
+
+class _HeldTurn:
+    """The right to commit, held in a thread of its own until it is given back."""
+
+    _all: ClassVar[set[_HeldTurn]] = set()
+    """All of them: a turn that is deleted with its task ends in another thread, which cannot release its lock."""
+
+    def __init__(self) -> None:
+        self.thread = WriterThread()
+        self._stack = ExitStack()
+
+    async def begin(self, turn: Callable[[], AbstractContextManager[object]]) -> None:
+        """Take the turn; a canceled or deleted task does not wait for it, but the thread does, and gives it back."""
+        loop = asyncio.get_running_loop()
+
+        def take() -> None:
+            self._stack.enter_context(turn())
+            if loop.is_closed():  # the task will not continue
+                self._end()
+
+        self._all.add(self)
+        try:
+            await self.thread.run(take)
+        except BaseException:
+            self.give_back()
+            raise
+
+    def give_back(self) -> Future[None]:
+        """Give the turn back after the changes that were requested before; return what can be waited for."""
+        given_back = self.thread.submit(self._end)
+        self.thread.close()
+        return given_back
+
+    def _end(self) -> None:
+        try:
+            self._stack.close()
+        finally:
+            self._all.discard(self)

@@ -49,7 +49,7 @@ class WriterThread:
         self._process = os.getpid()
 
     def _own(self) -> ThreadPoolExecutor:
-        """Call a function in the thread, after all earlier calls."""
+        """Return the thread, which belongs to this process."""
         if self._pool is None or self._process != os.getpid():
             self._process = os.getpid()
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="memvid-writer")
@@ -58,6 +58,10 @@ class WriterThread:
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Call a function in the thread, after those that came before."""
         return await run_in_thread(function, *arguments, pool=self._own())
+
+    async def run_last(self, function: Callable[[], T]) -> T:
+        """Call a function as :meth:`run` does; it is called even if the task that waits for it is canceled."""
+        return await asyncio.shield(asyncio.wrap_future(self.submit(function)))
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Call a function in the thread, after those that came before, whatever becomes of the caller."""

@@ -83,7 +83,12 @@ async def test_a_canceled_aclose_closes(tmp_path: Path, kind: str) -> None:
     closed = held if kind in ("memory", "library") else held.memory
     begun, go_on = threading.Event(), threading.Event()
     thread = closed._session._thread if kind == "memory" else held._thread
-    change = thread.submit(lambda: begun.set() or go_on.wait())
+
+    def waiting() -> None:
+        begun.set()
+        go_on.wait()
+
+    change = thread.submit(waiting)
     begun.wait()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(held.aclose(), 0.01)

@@ -138,6 +138,7 @@ class Session:
             ClosedError: See :meth:`check_open`.
         """
         self.check_open()
+        _HeldTurn.give_back_left()
         if not self.writable:
             raise ReadOnlyError(f"{self.path} is open for reading", hint=Hint(Action.OPEN_FOR_WRITING))
 
@@ -146,6 +147,7 @@ class Session:
         if not self.closed:
             self.closed = True
             self._closing.set()
+            _HeldTurn.give_back_left()
             if self._process == os.getpid():  # in a fork, file, lock and index belong to the parent
                 self._thread.close()
                 if self.auto is not None:
@@ -340,7 +342,9 @@ class Session:
 
     async def _end_turn(self, held: _HeldTurn) -> None:
         _turns.set({session: other for session, other in _turns.get().items() if session is not self})
-        await asyncio.shield(asyncio.wrap_future(held.give_back()))
+        ended = held.give_back()
+        if ended is not None:
+            await asyncio.shield(asyncio.wrap_future(ended))
 
     async def aclose(self) -> None:
         """Close the memory after the commits that were requested before; async :meth:`close`.
@@ -359,14 +363,22 @@ class _HeldTurn:
     def __init__(self) -> None:
         self.thread = WriterThread()
         self._stack = ExitStack()
+        self._given_back = threading.Lock()
+        self._loop = asyncio.get_running_loop()
+
+    @classmethod
+    def give_back_left(cls) -> None:
+        """Give back the turns of tasks that will not continue, because their event loop is closed."""
+        for held in list(cls._all):
+            if held._loop.is_closed():
+                held.give_back()
 
     async def begin(self, turn: Callable[[], AbstractContextManager[object]]) -> None:
         """Take the turn; a canceled or deleted task does not wait for it, but the thread does, and gives it back."""
-        loop = asyncio.get_running_loop()
 
         def take() -> None:
             self._stack.enter_context(turn())
-            if loop.is_closed():  # the task will not continue
+            if self._loop.is_closed():  # the task will not continue
                 self._end()
 
         self._all.add(self)
@@ -376,11 +388,13 @@ class _HeldTurn:
             self.give_back()
             raise
 
-    def give_back(self) -> Future[None]:
-        """Give the turn back after the changes that were requested before; return what can be waited for."""
-        given_back = self.thread.submit(self._end)
+    def give_back(self) -> Future[None] | None:
+        """Give the turn back after the changes that were requested before; return what to wait for, the first time."""
+        if not self._given_back.acquire(blocking=False):
+            return None
+        ended = self.thread.submit(self._end)
         self.thread.close()
-        return given_back
+        return ended
 
     def _end(self) -> None:
         try:

@@ -13,7 +13,7 @@ import pytest
 
 from langchain_memvid import MemvidVectorStore
 from llama_index_memvid import MemvidVectorStore as LlamaStore
-from memvid_core import ClosedError, Library, Memory
+from memvid_core import ClosedError, Library, Memory, WriterThread
 from tests.core.embedders import embed
 
 
@@ -66,6 +66,34 @@ def test_a_task_of_a_closed_event_loop_gives_the_right_to_write_back(tmp_path: P
         assert memory.ids() == (["after"] if waiting else ["inside", "after"])
 
 
+def test_a_task_that_its_closed_event_loop_keeps_gives_the_right_to_write_back(tmp_path: Path) -> None:
+    with Memory.create(tmp_path / "m.mp4", embed, timeout=20) as memory:
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda loop, context: None)
+        block = memory.aexclusive()
+        loop.run_until_complete(block.__aenter__())
+        loop.close()  # the block is still referenced, and so never deleted
+        memory.add("after", ids="after")
+        assert memory.ids() == ["after"]
+        del block
+
+
+def test_calls_beside_closing_a_writer_thread_are_all_made() -> None:
+    thread, ends = WriterThread(), threading.Event()
+
+    def close() -> None:
+        while not ends.is_set():
+            thread.close()
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    try:
+        assert [thread.submit(lambda number=n: number).result() for n in range(2000)] == list(range(2000))  # type: ignore[misc]
+    finally:
+        ends.set()
+        closing.join()
+
+
 @pytest.mark.parametrize("kind", ["memory", "library", "langchain", "llama_index"])
 async def test_a_canceled_aclose_closes(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "m.mp4"
@@ -84,16 +112,16 @@ async def test_a_canceled_aclose_closes(tmp_path: Path, kind: str) -> None:
     begun, go_on = threading.Event(), threading.Event()
     thread = closed._session._thread if kind == "memory" else held._thread
 
-    def waiting() -> None:
+    def change() -> None:
         begun.set()
         go_on.wait()
 
-    change = thread.submit(waiting)
+    changed = thread.submit(change)
     begun.wait()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(held.aclose(), 0.01)
     go_on.set()
-    change.result()
+    changed.result()
     await held.aclose()  # after the first one
     with pytest.raises(ClosedError):
         closed.ids()

@@ -137,13 +137,17 @@ def say(text: str, style: str = "") -> None:
 
 
 def note(text: str, style: str = "") -> None:
-    """Print a message to people on standard error; one with a command is not wrapped, so that it can be copied."""
+    """Print a message to people on standard error; a command in it is not wrapped, so that it can be copied."""
     from rich.text import Text
 
     out = console(stderr=True)
     message = Text(printable(text), style=style)
-    if not out.is_terminal or "memvid " in text:
+    before, command, _ = message.plain.partition("memvid ")
+    if not out.is_terminal or message.cell_len <= out.width or (command and not before.strip()):
         out.print(message, soft_wrap=True)
+    elif command:
+        out.print(_hanging(message[: len(before.rstrip())], out, 2))
+        out.print(Text("  ") + message[len(before) :], soft_wrap=True)
     else:
         out.print(_hanging(message, out, 2 + len(text) - len(text.lstrip(" "))))
 

@@ -199,6 +199,18 @@ if sys.platform != "win32":
         assert 2 <= len(text) <= 4
         assert max(map(cell_len, text)) > width - 20
 
+    @pytest.mark.parametrize("width", [40, 80])
+    def test_on_a_terminal_a_message_is_wrapped_and_its_command_is_not(tmp_path: Path, width: int) -> None:
+        path = tmp_path / "a folder of wings" / "nothing.mp4"
+        code, shown = on_a_terminal("info", path, width=width)
+        assert code == 4
+        *lines, command = plain(shown).splitlines()
+        assert command == "  memvid build PATHS -o nothing.mp4"
+        assert max(map(cell_len, lines)) <= width
+        words = f"error: {path} does not exist; create it with:"
+        assert "".join(" ".join(lines).split()) == "".join(words.split())
+        assert lines[-1].endswith("with:")
+
     def test_on_a_terminal_no_color_is_respected_and_json_is_indented(notes: Path) -> None:
         code, shown = on_a_terminal("search", notes, "wing", NO_COLOR="1")
         assert code == 0

@@ -28,7 +28,7 @@ from memvid_core.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from memvid_core import IndexName, Memory, Metric
+    from memvid_core import Index, Memory, Metric
 
 __all__ = ["register"]
 
@@ -257,7 +257,7 @@ def import_(
 class _Searching(NamedTuple):
     """Hold the index, and the metric of a new memory."""
 
-    choice: IndexName
+    choice: Index
     metric: Metric | None
 
 

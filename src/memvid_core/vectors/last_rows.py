@@ -8,8 +8,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.vectors.matrix import Matrix
-
 __all__ = ["LastRows"]
 
 _MOST_ROWS: Final = 1024
@@ -23,7 +21,7 @@ class LastRows(threading.local):
     order = np.empty(0, dtype=np.int64)
     found = np.empty((0, 0), dtype=np.float32)
 
-    def take(self, of: object, rows: NDArray[np.int64]) -> Matrix | None:
+    def take(self, of: object, rows: NDArray[np.int64]) -> NDArray[np.float32] | None:
         """Return some rows, if all are among those; they were compared with their checksums then."""
         if self.of is not of or not 0 < 2 * len(rows) <= len(self.rows):
             return None
@@ -31,7 +29,7 @@ class LastRows(threading.local):
         at[at == len(self.rows)] = 0
         return self.found[self.order[at]] if (self.rows[at] == rows).all() else None
 
-    def keep(self, of: object, rows: NDArray[np.int64], found: Matrix) -> None:
+    def keep(self, of: object, rows: NDArray[np.int64], found: NDArray[np.float32]) -> None:
         """Keep rows, if they are few."""
         if len(rows) <= _MOST_ROWS:
             order = rows.argsort()

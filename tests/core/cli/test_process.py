@@ -239,6 +239,10 @@ if sys.platform != "win32":
         assert "60/60" in shown
         assert plain(shown).splitlines()[-1].startswith("notes.mp4: 120 records from 60 files in ")
 
+    def test_a_bar_says_that_it_waits_for_records_to_be_stored(many: Path) -> None:
+        code, shown = on_a_terminal("build", many, "-o", "notes.mp4")
+        assert (code, "Storing 120 records" in plain(shown)) == (0, True)
+
     def test_a_bar_leaves_room_for_the_echo_of_ctrl_c(many: Path) -> None:
         # Behind a full line the echo opens a second one, and the bar is cleared a line too low.
         for width in (60, 100):

@@ -192,6 +192,16 @@ def test_a_sync_stopped_anywhere_is_finished_by_the_next(docs, monkeypatch):
             (docs / "e.txt").write_text("More text here. " * 300)
 
 
+def test_commits_are_told_before_they_are_made(tmp_path, monkeypatch):
+    for number in range(3):
+        (tmp_path / f"{number}.md").write_text(f"# One\n\nThe wing {number}.\n\n# Two\n\nThe tail.")
+    told = []
+    with Memory.create(":memory:") as memory:
+        sync(memory, tmp_path, on_commit=lambda number: told.append((number, len(memory))))
+        sync(memory, tmp_path, on_commit=lambda number: told.append((number, len(memory))))
+    assert told == [(6, 0)]
+
+
 def test_two_hundred_mixed_files(tmp_path):
     written = mixed.write_mixed(tmp_path / "mixed", 200, damaged=9)
     with Memory.create(":memory:", vector_dtype="none") as memory:

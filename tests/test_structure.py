@@ -133,6 +133,40 @@ def test_no_test_asserts_nothing() -> None:
     assert without_a_check([path.read_text(encoding="utf-8") for path in paths]) == []
 
 
+def early_ends(text: str) -> list[str]:
+    """Return the names of the tests that end in a branch without a check, such as on a system that lacks something."""
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    found = []
+    for test in (each for each in functions if each.name.startswith("test_")):
+        blocks = [block for node in _own(test) for block in _branches(node)]
+        ended = [
+            block for block in blocks if any(isinstance(each, ast.Return) and each.value is None for each in block)
+        ]
+        found += [test.name for block in ended if not any(map(_checks, block))]
+    return found
+
+
+def _own(node: ast.AST) -> list[ast.AST]:
+    """Return the parts of a function without the functions in it."""
+    parts = [
+        part for part in ast.iter_child_nodes(node) if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return [inner for part in parts for inner in (part, *_own(part))]
+
+
+def _branches(node: ast.AST) -> list[list[ast.stmt]]:
+    if isinstance(node, ast.If):
+        return [node.body, node.orelse]
+    return [node.body] if isinstance(node, ast.ExceptHandler) else []
+
+
+def test_no_test_ends_before_it_asserts_something() -> None:
+    found = {str(path): early_ends(path.read_text(encoding="utf-8")) for path in (ROOT / "tests").rglob("*.py")}
+    assert {path: names for path, names in found.items() if names} == {}
+    assert early_ends("def test_a():\n    if nt:\n        return\n    assert 1\n") == ["test_a"]
+    assert early_ends("def test_b():\n    if nt:\n        assert 2\n        return\n    assert 1\n") == []
+
+
 def test_a_test_that_asserts_nothing_is_found() -> None:
     helper = "def helper():\n    assert 1\n"
     tests = "def test_a():\n    helper()\ndef test_b():\n    print(1)\nasync def test_c():\n    raises(f)\n"

@@ -226,7 +226,7 @@ class OverMemory:
 
     async def aclose(self) -> None:
         """Async :meth:`close`. Writes that were requested before are finished first."""
-        await self._written(self.close)
+        await self._thread.run_last(self.close)
 
     def __enter__(self) -> Self:
         return self

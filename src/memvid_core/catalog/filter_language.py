@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from memvid_core.catalog.json_values import DEEPEST, plain, replacement, shortened
 from memvid_core.errors import FilterError
+from memvid_core.system.spellings import spelled
 
 __all__ = [
     "ID",
@@ -367,6 +368,8 @@ _dump: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encod
 
 
 def _leaf(path: str, op: str, operand: Any) -> Leaf:
+    if op in ("in", "any"):
+        operand = spelled(path, operand)
     return Leaf(path, op, operand, _dump([path, op, operand]))
 
 
@@ -410,7 +413,11 @@ def _pattern(path: str, op: str, operand: Any, at: str) -> Node:
     # a literal * ? [ takes three bytes once translated, and folding can triple a character
     if 9 * len(pattern.encode()) > MAX_PATTERN_BYTES:
         raise FilterError(f"the pattern at {at} has {len(pattern)} characters, too many; shorten it or use $contains")
-    return _leaf(path, op, pattern)
+    return _either(path, op, pattern)
+
+
+def _either(path: str, op: str, operand: Any) -> Node:
+    return _or([_leaf(path, op, form) for form in spelled(path, [operand])])
 
 
 def _negated(node: Node, keep: bool) -> Node:
@@ -430,7 +437,7 @@ _OPERATORS: Final[dict[str, Callable[[str, Any, str], Node]]] = {
     "$exists": lambda path, v, at: _negated(_leaf(path, "exists", None), _flag(v, at)),
     "$like": lambda path, v, at: _pattern(path, "like", v, at),
     "$ilike": lambda path, v, at: _pattern(path, "ilike", v, at),
-    "$contains": lambda path, v, at: _leaf(path, "contains", _value(v, at)),
+    "$contains": lambda path, v, at: _either(path, "contains", _value(v, at)),
     "$icontains": lambda path, v, at: _leaf(path, "icontains", _string(v, at)),
     "$all": _all,
     "$any": lambda path, v, at: _leaf(path, "any", _values(v, at)),

@@ -64,6 +64,26 @@ class FrameRows(Tables):
                 raise IndexStaleError(f"{NAME} has lost frames; rebuild it")
             return found
 
+    def frames_with(self, kind: int, row: int) -> list[FrameLocation]:
+        """Return the frames of a kind in the commit that contains ``row``, found by bisection; empty if none has it."""
+        with self.snapshot(), self.reading() as connection, CHECKED:
+            [[low, high]] = connection.execute("SELECT coalesce(min(first), 0), coalesce(max(first), -1) FROM frames")
+            frames: list[FrameLocation] = []
+            while low <= high:
+                middle = (low + high) // 2
+                found = connection.execute(
+                    "SELECT first, places, sum FROM frames WHERE first <= ? ORDER BY first DESC LIMIT 1", (middle,)
+                ).fetchone()
+                if found is None:
+                    raise IndexStaleError(f"{NAME} has lost frames; rebuild it")
+                probed = _verified(found)
+                if probed[0].row <= row:
+                    frames, low = probed, middle + 1
+                else:
+                    high = min(middle, probed[0].frame) - 1
+            kept = [frame for frame in frames if frame.kind == kind and frame.items > 0]
+            return kept if kept and kept[0].row <= row < kept[-1].row + kept[-1].items else []
+
     def _backwards(self, row: int) -> Iterator[list[FrameLocation]]:
         """Yield the frames of each commit, newest first, down to the commit that contains ``row``."""
         with self.reading() as connection:

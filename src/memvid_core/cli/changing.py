@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memvid_core.cli.failures import NOTHING
-from memvid_core.cli.options import WAIT, AsJson, MemoryPath, Timeout, Where, opened, parse_object
+from memvid_core.cli.options import WAIT, AsJson, MemoryPath, Timeout, Where, opened, parse_object, stored_ids
 from memvid_core.cli.output import count, in_one_line, megabytes, note, say, write_json
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def delete(
     condition = parse_object(where, "--where")
     if not ids and not condition and not source:
         raise typer.BadParameter("say what to delete: ids, --where or --source", param_hint="IDS")
-    wanted = list(dict.fromkeys(ids)) if ids else None
     with opened(memory_path, "r" if dry_run else "a", timeout=timeout, others=ids or ()) as memory:
+        wanted = stored_ids(memory, ids) if ids else None
         if source:
             matching = {"source": {"$in": _matching(memory, source)}}
             condition = {"$and": [matching, condition]} if condition else matching

@@ -228,7 +228,7 @@ def _write_texts(
     source: Path, output: Path, texts: list[str], embedder: str | None, timeout: float, as_json: bool
 ) -> None:
     """Write the texts of a plain video as records."""
-    with new_memory(output, embedder=embedder, timeout=timeout) as memory:
+    with new_memory(output, whole=True, embedder=embedder, timeout=timeout) as memory:
         memory.add(texts)
     if as_json:
         write_json({"source": str(source), "memory": str(output), "whole": True, "records": len(texts)})

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memvid_core.cli.options import WAIT
+from memvid_core.cli.output import count, note
 
 if TYPE_CHECKING:
-    from memvid_core import Memory
+    from memvid_core import Memory, MemoryExistsError
 
 __all__ = ["new_memory"]
 
 
 @contextmanager
-def new_memory(target: Path, *, force: bool = False, whole: bool = False, **settings: Any) -> Iterator[Memory]:
+def new_memory(
+    target: Path, *, force: bool = False, whole: bool = False, task: str = "", **settings: Any
+) -> Iterator[Memory]:
     """Create a memory for the duration of a ``with`` block.
 
     If the path is free, the memory is written in place, so every commit is durable as it is made. If a memory exists
@@ -27,8 +30,9 @@ def new_memory(target: Path, *, force: bool = False, whole: bool = False, **sett
     Args:
         target: The path.
         force: Replace the existing memory. A file that is not a memory is never replaced.
-        whole: Leave no file if the block fails or is stopped: it would look like a complete memory,
-            and no command continues it.
+        whole: Put the memory at the path at the end of the block, and leave nothing if the block fails, is stopped or
+            is killed: a part would look like a complete memory, and no command continues it.
+        task: What the block does. If a process was killed in the same task, its memory is opened and continued.
         settings: Arguments of `Memory.create`.
 
     Raises:
@@ -36,20 +40,72 @@ def new_memory(target: Path, *, force: bool = False, whole: bool = False, **sett
         NotAMemoryError: ``force`` is set, and the file is not a memory.
         LockedError: Another process is writing to the existing memory.
     """
-    from memvid_core import MemoryExistsError
-
-    if not os.path.lexists(target):
-        with _growing(target, settings, whole) as memory:
-            yield memory
-    elif not force:
-        raise MemoryExistsError(
-            f"{target} exists; replace it with --force, or add to it with: memvid add {target} PATHS"
-            if target.is_file()
-            else f"{target} is not a regular file and cannot be replaced; give another name"
-        )
+    if os.path.lexists(target) and force:
+        place = _replacing(target, settings, whole)
+    elif task and not whole:
+        place = _continued(target, task, settings)
+    elif os.path.lexists(target):
+        raise _taken(target)
     else:
-        with _replacing(target, settings) as memory:
+        place = _at_the_end(target, settings) if whole else _growing(target, settings)
+    with place as memory:
+        yield memory
+
+
+def _taken(target: Path) -> MemoryExistsError:
+    from memvid_core import MemoryExistsError
+    from memvid_core.system.atomic_files import remove_left
+
+    remove_left(target)  # a process may have been killed at the very end
+    return MemoryExistsError(
+        f"{target} exists; replace it with --force, or add to it with: memvid add {target} PATHS"
+        if target.is_file()
+        else f"{target} is not a regular file and cannot be replaced; give another name"
+    )
+
+
+@contextmanager
+def _continued(target: Path, task: str, settings: dict[str, Any]) -> Iterator[Memory]:
+    """Create a memory, or open the one that a process left which was killed in the same task."""
+    from memvid_core import Memory
+    from memvid_core.rewriting.replaced import remove_memory
+    from memvid_core.system.unfinished import being_made, was_left
+
+    what = task.encode("utf-8", "surrogateescape")
+    if os.path.lexists(target) and not was_left(target, what):
+        raise _taken(target)
+    with being_made(target, what) as left:
+        if os.path.lexists(target):
+            if not left:
+                raise _taken(target)
+            with Memory.open(target, embedder="given") as found:
+                commits, records = len(found.history()), len(found)
+            if commits:
+                note(f"{target} has {count(records, 'record')} of a run that was killed; continuing it")
+                shared = {name: settings[name] for name in ("embedder", "index", "metric", "timeout")}
+                with Memory.open(target, "a", **shared) as memory:
+                    yield memory
+                return
+            remove_memory(target)
+        with _growing(target, settings) as memory:
             yield memory
+
+
+@contextmanager
+def _at_the_end(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
+    """Write a memory under another name, which a later run deletes if this one is killed, and rename it at the end."""
+    from memvid_core.rewriting.replaced import move_index
+    from memvid_core.system.atomic_files import appearing
+
+    try:
+        with appearing(target) as made:
+            with _growing(made, settings, whole=True) as memory:
+                yield memory
+            if made.exists():
+                move_index(made, target)
+    except KeyboardInterrupt as exc:
+        exc.args = (f"{target} was not created",)
+        raise
 
 
 @contextmanager
@@ -79,9 +135,6 @@ def _growing(path: Path, settings: dict[str, Any], whole: bool = False) -> Itera
                 _in_spite_of_an_interrupt(look)
             finally:
                 _in_spite_of_an_interrupt(memory.close)
-    except KeyboardInterrupt as exc:
-        exc.args = exc.args or ((f"{path} was not created",) if whole else ())
-        raise
     finally:
         if not filled or (whole and not ended):
             _in_spite_of_an_interrupt(lambda: remove_memory(path))
@@ -97,7 +150,7 @@ def _in_spite_of_an_interrupt(call: Callable[[], None]) -> None:
 
 
 @contextmanager
-def _replacing(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
+def _replacing(target: Path, settings: dict[str, Any], whole: bool) -> Iterator[Memory]:
     from memvid_core import NotAMemoryError
     from memvid_core.rewriting.replaced import memory_id_of, replacing_memory
 
@@ -107,5 +160,9 @@ def _replacing(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
         raise NotAMemoryError(
             f"{target} is not a memory, and --force replaces only memories; give another name"
         ) from exc
-    with replacing_memory(target, settings.get("timeout", WAIT)) as path, _growing(path, settings) as memory:
-        yield memory
+    try:
+        with replacing_memory(target, settings.get("timeout", WAIT)) as path, _growing(path, settings, whole) as memory:
+            yield memory
+    except KeyboardInterrupt as exc:
+        exc.args = (f"{target} was not replaced",) if whole else exc.args
+        raise

@@ -19,7 +19,7 @@ import typer
 from memvid_core.cli.options import AsJson, AsOf, MemoryPath, Where, WithPlaces, opened, parse_as_of, parse_object
 from memvid_core.cli.output import count, escaped_json, files_progress, megabytes, note, printable, write_json
 from memvid_core.cli.tables import write_parquet
-from memvid_core.system.atomic_files import writing_file
+from memvid_core.system.atomic_files import remove_left, writing_file
 
 if TYPE_CHECKING:
     from memvid_core import Memory, Record
@@ -72,6 +72,7 @@ def export(
 
     condition = parse_object(where, "--where")
     if output is not None and os.path.lexists(output) and not force:
+        remove_left(output)  # a process may have been killed at the very end
         raise MemoryExistsError(f"{output} exists; replace it with --force")
     chosen = style or _style_of(output)
     if vectors and chosen in ("markdown", "vtt"):

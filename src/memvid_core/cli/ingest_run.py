@@ -52,12 +52,18 @@ class IngestRun:
     paths: list[Path]
     files: FileOptions = DEFAULTS
     drop_most: bool = False
+    whole: bool = False
     ids: list[str] = field(default_factory=list)
     loaded: int = 0
     warnings: dict[str, list[str]] = field(default_factory=dict)
     report: SyncReport | None = None
     started: float = field(default_factory=time.monotonic)
     state: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        """What the run does, equal for runs of which one can continue the other."""
+        return "\n".join([*(str(path.absolute()) for path in self.paths), *self.files.shell])
 
     def read(self, memory: Memory, *, drop: bool) -> None:
         """Read files and folders into a memory, with a progress bar."""
@@ -99,6 +105,9 @@ class IngestRun:
     @contextmanager
     def _reporting_stored(self, memory: Memory, command: str | None) -> Iterator[None]:
         """Report how many records are stored if the work ends early."""
+        if self.whole:  # what is stored is removed
+            yield
+            return
         before = len(memory.history())
         try:
             yield

@@ -26,6 +26,7 @@ from memvid_core.cli.options import (
     opened,
     parse_object,
 )
+from memvid_core.system.unfinished import finished
 
 if TYPE_CHECKING:
     from memvid_core import Index, Memory, Metric
@@ -104,7 +105,8 @@ def build(
     settings |= {"index": index, "metric": metric or "cosine"}
     if film or (film is None and codec == "pcm" and importlib.util.find_spec("PIL")):
         settings["film"] = output.stem
-    with new_memory(output, force=force, timeout=timeout, **settings) as memory:
+    task = "" if from_stdin else run.task  # what standard input said is gone
+    with new_memory(output, force=force, timeout=timeout, task=task, **settings) as memory:
         if from_stdin:
             run.cut(memory, standard_input(), {})
         if named:
@@ -244,11 +246,11 @@ def import_(
         import_pair(exports, output, force=force, settings=settings, timeout=timeout, as_json=as_json)
         return
     from_stdin = Path("-") in exports
-    run = IngestRun([path for path in exports if path != Path("-")])
+    run = IngestRun([path for path in exports if path != Path("-")], whole=True)
     kept: dict[str, Any] = {"embedder": embedder}
     if vectors:
         kept = {"embedder": embedder or "given", "vector_dtype": vector_dtype}
-    with new_memory(output, force=force, metric=metric or "cosine", timeout=timeout, **kept) as memory:
+    with new_memory(output, force=force, whole=True, metric=metric or "cosine", timeout=timeout, **kept) as memory:
         run.load(memory, from_stdin=from_stdin, vectors=vectors)
         run.look(memory)
     run.show(output, as_json)
@@ -273,3 +275,4 @@ def _opened_or_made(
         shared: dict[str, Any] = {"index": index, "metric": metric, "timeout": timeout}
         with opened(path, "a", embedder=embedder, others=given, **shared) as memory:
             yield memory
+        finished(path)  # what a killed build left is complete

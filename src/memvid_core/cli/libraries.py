@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -145,17 +146,40 @@ def _opened_or_made(
     from memvid_core import Library, NotAMemoryError
 
     place = given_path(path)
+    new, folder = False, path.exists()
     try:
         library = Library.open(place, embedder=embedder)
     except NotAMemoryError:
         given = "given" if vectors and embedder is None else embedder
-        library = Library.create(place, given, partition_by=partition_by or ())
+        library, new = Library.create(place, given, partition_by=partition_by or ()), True
     else:
-        if partition_by:
+        state = library.info()
+        if partition_by and tuple(dict.fromkeys(partition_by)) != state.partition_by:
             library.close()
             raise typer.BadParameter("the library exists, and its fields are fixed", param_hint="--partition-by")
-    with library:
-        yield library
+        if not state.version:
+            note(f"{path} has no version yet, as after a build that was killed; continuing it")
+    try:
+        with library:
+            yield library
+    except BaseException:
+        if new and not isinstance(path, RemotePath):
+            _remove_unbuilt(path, folder=not folder)
+        raise
+
+
+def _remove_unbuilt(path: Path, *, folder: bool) -> None:
+    """Remove a new library without a version, unless another process builds in it; ``folder``: with its folder."""
+    made = [path / name for name in ("manifest", "writing", "shards", "models")]
+    if any(any(each.iterdir()) for each in made[:2] if each.is_dir()):
+        return
+    if folder:
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    (path / "library.json").unlink(missing_ok=True)
+    for each in made:
+        with suppress(OSError):
+            each.rmdir()
 
 
 def search(

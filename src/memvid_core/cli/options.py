@@ -31,6 +31,7 @@ __all__ = [
     "opened",
     "parse_as_of",
     "parse_object",
+    "stored_ids",
 ]
 
 WAIT = 30.0
@@ -244,3 +245,11 @@ def opened(
     options: dict[str, Any] = {"as_of": as_of, "index": index, "metric": metric, "timeout": timeout}
     with Memory.open(given_path(path), mode, embedder=embedder, **options) as memory:
         yield memory
+
+
+def stored_ids(memory: Memory, ids: Iterable[str]) -> list[str]:
+    """Return ids as records have them: an id that no record has may be another spelling of one, as of a file's name."""
+    from memvid_core.system.spellings import spellings
+
+    forms = (next((form for form in spellings(each) if form in memory), each) for each in ids)
+    return list(dict.fromkeys(forms))

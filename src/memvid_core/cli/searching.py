@@ -19,6 +19,7 @@ from memvid_core.cli.options import (
     opened,
     parse_as_of,
     parse_object,
+    stored_ids,
 )
 from memvid_core.cli.output import console, in_one_line, note, printable, show, write_json, write_text
 
@@ -132,9 +133,10 @@ def get(
 ) -> None:
     """Show records by their ids."""
     with opened(memory_path, as_of=parse_as_of(as_of)) as memory:
+        ids = stored_ids(memory, ids)
         records = memory.get(ids)
     found = {record.id for record in records}
-    missing = [record_id for record_id in dict.fromkeys(ids) if record_id not in found]
+    missing = [record_id for record_id in ids if record_id not in found]
     if as_json:
         write_json({"memory": str(memory_path), "records": records, "missing": missing})
     elif raw:

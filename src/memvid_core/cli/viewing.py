@@ -53,8 +53,9 @@ def view(
     """
     if page is not None:
         from memvid_core.serving.viewing import static_page
+        from memvid_core.system.atomic_files import write_file
 
-        page.write_text(static_page(), encoding="utf-8", newline="\n")
+        write_file(page, static_page().encode())
         note(f"wrote {page}")
     elif not paths:
         raise typer.BadParameter("give the file of a memory, the folder of a library, or --page", param_hint="MEMORIES")

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from memvid_core.engine.evidence import copy_evidence
 from memvid_core.engine.film import film_again
 from memvid_core.engine.index_place import INDEX_ERRORS, known_in
 from memvid_core.engine.indexed_journal import IndexedJournal
@@ -216,6 +217,8 @@ class _Compaction:
         self._size = self._copy.made.video.size()
         if self._words and self._same_rows:
             self._built.index.copy_words(self._snapshot.epoch.index)
+        if self._words:
+            copy_evidence(self._snapshot, self._built.index)
         self._indexer.with_words = self._words
 
     def _index(self) -> None:

@@ -18,6 +18,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.engine import fusion
+from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import DamagedFrameError
 from memvid_core.model import FittableEmbedder
@@ -30,6 +31,7 @@ __all__ = [
     "Evidence",
     "Sample",
     "Without",
+    "copy_evidence",
     "enough",
     "evidence_of",
     "learned",
@@ -235,11 +237,9 @@ def evidence_of(snapshot: Snapshot, known: dict[str, Evidence], without: Without
     if not enough(records):
         return Evidence()
     index = snapshot.epoch.index
-    model = index.catalog.model_number(snapshot.commit)
-    kind = snapshot.embedder.name if isinstance(snapshot.embedder, FittableEmbedder) else ""
-    key = f"{_VERSION} {records.bit_length()} {model or 0} {kind}"
+    key = _key(snapshot, index)
     if key not in known:
-        path = None if index.folder is None else index.folder / _FILE
+        path = _path(index)
         found = _read(path, key)
         if found is None:
             found = learned(sample_of(snapshot), lambda questions: (without(*question) for question in questions))
@@ -248,6 +248,29 @@ def evidence_of(snapshot: Snapshot, known: dict[str, Evidence], without: Without
         known.clear()
         known[key] = found
     return known[key]
+
+
+def copy_evidence(snapshot: Snapshot, made: IndexFolder) -> None:
+    """Copy the evidence of a memory, if it is known, to the index of a compacted one.
+
+    Args:
+        snapshot: The snapshot whose live records were copied.
+        made: The index of the copy, which has these records.
+    """
+    found = _read(_path(snapshot.epoch.index), _key(snapshot, snapshot.epoch.index))
+    if found is not None:
+        _write(_path(made), _key(snapshot, made), found)
+
+
+def _path(index: IndexFolder) -> Path | None:
+    return None if index.folder is None else index.folder / _FILE
+
+
+def _key(snapshot: Snapshot, index: IndexFolder) -> str:
+    """Return what the evidence depends on; another key means that it is outdated."""
+    model = index.catalog.model_number(snapshot.commit)
+    kind = snapshot.embedder.name if isinstance(snapshot.embedder, FittableEmbedder) else ""
+    return f"{_VERSION} {snapshot.record_count.bit_length()} {model or 0} {kind}"
 
 
 def enough(records: int) -> bool:

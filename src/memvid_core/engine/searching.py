@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.engine import fusion
-from memvid_core.engine.evidence import Evidence, evidence_of
+from memvid_core.engine.evidence import Evidence, enough, evidence_of
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.ranker import Ranker, fitting
 from memvid_core.engine.ranking import dense_ranked, flipped, to_scores
@@ -44,6 +44,7 @@ class Searcher:
         self._feeding = threading.Lock()
         self._learning = threading.Lock()
         self._evidence: dict[str, Evidence] = {}
+        self._doublings = 0  # of the number of records, when has_doubled() was last true
         self._latest: tuple[weakref.ref[Snapshot], Evidence] | None = None  # a snapshot keeps its file open
 
     def corpus(self, snapshot: Snapshot) -> SnapshotCorpus:
@@ -85,6 +86,15 @@ class Searcher:
             found = evidence_of(snapshot, self._evidence, self.corpus(snapshot).without)
         self._latest = weakref.ref(snapshot), found
         return found
+
+    def has_doubled(self, snapshot: Snapshot) -> bool:
+        """Return whether the records are twice as many as at the last call that said so, and their words kept up."""
+        records = snapshot.record_count
+        doublings = records.bit_length()
+        if doublings == self._doublings or not enough(records):
+            return False
+        self._doublings = doublings
+        return snapshot.epoch.index.words_in_use and snapshot.lexical_index.rows >= snapshot.rows
 
     def prepare(self, snapshot: Snapshot) -> None:
         """Build what the first searches would build: the lexical index, the evidence, and the lists of vectors."""

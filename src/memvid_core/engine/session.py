@@ -7,10 +7,13 @@ import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, ClassVar, TypeVar
+
+from numpy.typing import NDArray
 
 from memvid_core.engine.compaction_policy import AutoCompact
 from memvid_core.engine.index_place import INDEX_ERRORS, index_errors
@@ -28,6 +31,7 @@ from memvid_core.errors import (
     Hint,
     IndexStaleError,
     InvalidInputError,
+    MemvidError,
     ReadOnlyError,
     storage_errors,
 )
@@ -134,6 +138,7 @@ class Session:
             ClosedError: See :meth:`check_open`.
         """
         self.check_open()
+        _HeldTurn.give_back_left()
         if not self.writable:
             raise ReadOnlyError(f"{self.path} is open for reading", hint=Hint(Action.OPEN_FOR_WRITING))
 
@@ -142,6 +147,7 @@ class Session:
         if not self.closed:
             self.closed = True
             self._closing.set()
+            _HeldTurn.give_back_left()
             if self._process == os.getpid():  # in a fork, file, lock and index belong to the parent
                 self._thread.close()
                 if self.auto is not None:
@@ -278,12 +284,20 @@ class Session:
 
     def write(self, request: AddRequest | UpdateRequest) -> list[str]:
         """Embed the texts of a request, and commit it."""
-        return self.writer.commit(request, self.writer.embed(request))
+        return self._commit(request, self.writer.embed(request))
 
     async def awrite(self, request: AddRequest | UpdateRequest) -> list[str]:
         """Await the embedder, and commit a request in the thread of the memory; async :meth:`write`."""
         embedded = await self.writer.aembed(request)
-        return await self.in_turn(self.writer.commit, request, embedded)
+        return await self.in_turn(self._commit, request, embedded)
+
+    def _commit(self, request: AddRequest | UpdateRequest, embedded: NDArray[Any] | None) -> list[str]:
+        """Commit a request; then learn about the rankings what the next question would have to, if words are asked."""
+        ids = self.writer.commit(request, embedded)
+        if self.searcher.has_doubled(self.newest):
+            with suppress(MemvidError):  # what was committed stays, and the next question tries again
+                self.answer(self.searcher.evidence)
+        return ids
 
     async def in_turn(self, change: Callable[..., T], *arguments: object) -> T:
         """Run a change in the thread that commits.
@@ -312,22 +326,78 @@ class Session:
         if self.indexed.mine or self in _turns.get():  # a block inside a block
             yield
             return
-        thread, held = WriterThread(), ExitStack()
-        try:
-            await thread.run(lambda: held.enter_context(turn()))
-        except BaseException:  # the thread may still wait for the lock, and releases it when it has it
-            thread.submit(held.close)
-            thread.close()
-            raise
-        _turns.set({**_turns.get(), self: thread})
+        held = _HeldTurn()
+        await held.begin(turn)
+        _turns.set({**_turns.get(), self: held.thread})
         try:
             yield
-        finally:
-            _turns.set({session: other for session, other in _turns.get().items() if session is not self})
-            given_back = thread.submit(held.close)
-            thread.close()
-            await asyncio.shield(asyncio.wrap_future(given_back))
+        except GeneratorExit:  # the task was deleted, after its event loop was closed: nothing can be awaited
+            held.give_back()
+            raise
+        except BaseException:
+            await self._end_turn(held)
+            raise
+        else:
+            await self._end_turn(held)
+
+    async def _end_turn(self, held: _HeldTurn) -> None:
+        _turns.set({session: other for session, other in _turns.get().items() if session is not self})
+        ended = held.give_back()
+        if ended is not None:
+            await asyncio.shield(asyncio.wrap_future(ended))
 
     async def aclose(self) -> None:
-        """Close the memory after the commits that were requested before; async :meth:`close`."""
-        await self._thread.run(self.close)
+        """Close the memory after the commits that were requested before; async :meth:`close`.
+
+        A canceled task does not wait for that, but the memory is closed.
+        """
+        await self._thread.run_last(self.close)
+
+
+class _HeldTurn:
+    """The right to commit, held in a thread of its own until it is given back."""
+
+    _all: ClassVar[set[_HeldTurn]] = set()
+    """All of them: a turn that is deleted with its task ends in another thread, which cannot release its lock."""
+
+    def __init__(self) -> None:
+        self.thread = WriterThread()
+        self._stack = ExitStack()
+        self._given_back = threading.Lock()
+        self._loop = asyncio.get_running_loop()
+
+    @classmethod
+    def give_back_left(cls) -> None:
+        """Give back the turns of tasks that will not continue, because their event loop is closed."""
+        for held in list(cls._all):
+            if held._loop.is_closed():
+                held.give_back()
+
+    async def begin(self, turn: Callable[[], AbstractContextManager[object]]) -> None:
+        """Take the turn; a canceled or deleted task does not wait for it, but the thread does, and gives it back."""
+
+        def take() -> None:
+            self._stack.enter_context(turn())
+            if self._loop.is_closed():  # the task will not continue
+                self._end()
+
+        self._all.add(self)
+        try:
+            await self.thread.run(take)
+        except BaseException:
+            self.give_back()
+            raise
+
+    def give_back(self) -> Future[None] | None:
+        """Give the turn back after the changes that were requested before; return what to wait for, the first time."""
+        if not self._given_back.acquire(blocking=False):
+            return None
+        ended = self.thread.submit(self._end)
+        self.thread.close()
+        return ended
+
+    def _end(self) -> None:
+        try:
+            self._stack.close()
+        finally:
+            self._all.discard(self)

@@ -151,8 +151,9 @@ def owned_records(memory: Memory, files: Iterable[KnownFile]) -> dict[str, list[
         by_source: dict[str, dict[int, str]] = {file.source: {} for file in old}
         for record in memory.select({"source": {"$in": list(by_source)}}):
             source, number = record.metadata["source"], record.metadata.get("chunk")
+            # A filter finds other spellings of a source, too, which are not of these files.
             if isinstance(number, int) and _is_old_chunk(record.id, record.metadata, source, number):
-                by_source[source][number] = record.id
+                by_source.get(source, {})[number] = record.id
         for file in old:
             number = 1  # the first record has an entry, or is the head
             while number in by_source[file.source]:

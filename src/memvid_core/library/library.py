@@ -256,7 +256,7 @@ class Library(AsyncLibrary):
 
     async def aclose(self) -> None:
         """Async :meth:`close`, after the changes that were requested before."""
-        await self._thread.run(self.close)
+        await self._thread.run_last(self.close)
 
     async def __aenter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ from memvid_core.journal import Journal
 from memvid_core.system.atomic_files import held, pass_mode_on
 from memvid_core.system.folders import sync_folder
 
-__all__ = ["memory_id_of", "remove_memory", "replacing_memory"]
+__all__ = ["memory_id_of", "move_index", "remove_memory", "replacing_memory"]
 
 _BUILDING = ".building"
 
@@ -50,11 +50,15 @@ def replacing_memory(target: Path, timeout: float) -> Iterator[Path]:
             pass_mode_on(target, building)
             os.replace(building, target)
             sync_folder(target.parent)
-            # The index is derived: if it cannot be moved, it is rebuilt.
-            with suppress(OSError):
-                shutil.rmtree(_index(target), ignore_errors=True)
-                os.replace(_index(building), _index(target))
+            move_index(building, target)
             remove_memory(building)
+
+
+def move_index(source: Path, target: Path) -> None:
+    """Move the index of a memory that is renamed. It is derived: if it cannot be moved, it is rebuilt."""
+    with suppress(OSError):
+        shutil.rmtree(_index(target), ignore_errors=True)
+        os.replace(_index(source), _index(target))
 
 
 def remove_memory(path: Path) -> None:

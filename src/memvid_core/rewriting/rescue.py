@@ -15,7 +15,7 @@ from memvid_core.journal import Journal
 from memvid_core.model import Damage
 from memvid_core.rewriting.restage import stage
 from memvid_core.rewriting.transcode import Conversion, TargetVectors, copy
-from memvid_core.system.atomic_files import appearing
+from memvid_core.system.atomic_files import appearing, remove_left
 from memvid_core.video import TornTail, VideoFile, get_codec
 
 __all__ = ["RescueReport", "rescue"]
@@ -78,6 +78,7 @@ def rescue(source: StrPath, target: StrPath) -> RescueReport:
     if not made.parent.is_dir():
         raise MemoryNotFoundError(f"the folder {made.parent} does not exist; create it first")
     if os.path.lexists(made):
+        remove_left(made)  # a process may have been killed at the very end
         raise MemoryExistsError(f"{made} exists; give another name")
     found, header_lost, head = _copied(origin, made)
     return RescueReport(

@@ -54,6 +54,7 @@ def appearing(target: Path) -> Iterator[Path]:
     """
     _check_folder(target)
     if os.path.lexists(target):
+        remove_left(target)  # a process may have been killed at the very end
         raise _taken(target)
     with _temporary(target) as made:
         yield made
@@ -304,6 +305,7 @@ def _remove_if_left(path: Path) -> bool:
             return False
         if not still_named(path, descriptor):  # another process has deleted it, or the writer has renamed it
             return not path.exists()
+        remove_left(_content(path))  # which was being created itself
         _delete_content(_content(path))
         shutil.rmtree(_index(path), ignore_errors=True)
         if os.name != "nt":  # Windows deletes the file below, after closing it

@@ -29,45 +29,50 @@ def _pool() -> ThreadPoolExecutor:
     return pool
 
 
-async def run_in_thread(function: Callable[..., T], *arguments: object, pool: ThreadPoolExecutor | None = None) -> T:
-    """Call a function in a thread and wait for it without blocking the event loop.
+async def run_in_thread(function: Callable[..., T], *arguments: object) -> T:
+    """Call a function in one of the process's few threads and wait for it without blocking the event loop.
 
     Args:
         function: The function; it runs with the caller's context variables.
         *arguments: Its arguments.
-        pool: The thread pool; by default a small one that all memories of the process share.
     """
     call = partial(contextvars.copy_context().run, function, *arguments)
-    return await asyncio.get_running_loop().run_in_executor(_pool() if pool is None else pool, call)
+    return await asyncio.get_running_loop().run_in_executor(_pool(), call)
 
 
 class WriterThread:
     """Run the commits of one memory, which are sequential anyway, in one thread."""
 
     def __init__(self) -> None:
-        self._pool: ThreadPoolExecutor | None = None
-        self._process = os.getpid()
-
-    def _own(self) -> ThreadPoolExecutor:
-        """Call a function in the thread, after all earlier calls."""
-        if self._pool is None or self._process != os.getpid():
-            self._process = os.getpid()
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="memvid-writer")
-        return self._pool
+        self._pools: dict[int, ThreadPoolExecutor] = {}  # the thread of this process, by its id
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Call a function in the thread, after those that came before."""
-        return await run_in_thread(function, *arguments, pool=self._own())
+        call = partial(contextvars.copy_context().run, function, *arguments)
+        return await asyncio.wrap_future(self.submit(call))
+
+    async def run_last(self, function: Callable[[], T]) -> T:
+        """Call a function as :meth:`run` does; it is called even if the task that waits for it is canceled."""
+        return await asyncio.shield(asyncio.wrap_future(self.submit(function)))
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Call a function in the thread, after those that came before, whatever becomes of the caller."""
-        return self._own().submit(function)
+        pid = os.getpid()
+        while True:
+            pool = self._pools.get(pid)
+            if pool is None:
+                pool = self._pools.setdefault(pid, ThreadPoolExecutor(1, thread_name_prefix="memvid-writer"))
+            try:
+                return pool.submit(function)
+            except RuntimeError:
+                if self._pools.get(pid) is pool:  # the interpreter ends
+                    raise  # otherwise another thread has closed this one
 
     def close(self) -> None:
         """Let the thread end when its calls are done."""
-        if self._pool is not None and self._process == os.getpid():
-            self._pool.shutdown(wait=False)
-        self._pool = None
+        pool = self._pools.pop(os.getpid(), None)
+        if pool is not None:
+            pool.shutdown(wait=False)
 
 
 _limited = threading.RLock()

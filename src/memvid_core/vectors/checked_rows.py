@@ -58,6 +58,7 @@ class CheckedRows:
         self._calls = 0
         self._summed = 0  # rows whose checksums were read one by one
         self._ahead = 0  # rows below this were read ahead
+        self._whole = 0  # and are all kept
         self._kept = np.empty((0, row_bytes), dtype=np.uint8), np.zeros(0, dtype=np.bool_)
 
     @property
@@ -88,7 +89,7 @@ class CheckedRows:
         with self._lock:
             self._sums.forget(first_row * 8 * self._columns)
             self._kept[1][first_row:] = False
-            self._ahead = min(self._ahead, first_row)
+            self._ahead, self._whole = min(self._ahead, first_row), min(self._whole, first_row)
 
     def take(self, rows: NDArray[np.int64]) -> Bytes:
         """Return some rows, (m, row bytes) uint8, in the order asked.
@@ -101,12 +102,13 @@ class CheckedRows:
         if not self.kept or self._calls < _KEPT_AFTER:
             self._calls += 1
             return self._gathered(rows)
-        raw, there = self._kept
+        whole, (raw, there) = self._whole, self._kept
         stop = int(rows.max()) + 1
-        if stop > len(there) or not there[rows].all():
-            raw = self._filled(rows, stop)
-        self._read_ahead()
-        return raw.take(rows, axis=0)
+        if stop > whole:
+            if stop > len(there) or not there[rows].all():
+                raw = self._filled(rows, stop)
+            self._read_ahead()
+        return raw.take(rows, axis=0, mode="clip")  # they are inside; this does not look again
 
     def span(self, start: int, stop: int) -> Bytes:
         """Return the rows from ``start`` to ``stop``, (stop - start, row bytes) uint8; read-only where they are kept.
@@ -165,6 +167,8 @@ class CheckedRows:
                 with suppress(MemvidError):
                     raw[start:stop] = self._read(start, stop)
                     there[start:stop] = True
+            if self._whole >= start and there[start:stop].all():
+                self._whole = max(self._whole, stop)
 
     def _room(self, rows: int) -> tuple[Bytes, NDArray[np.bool_]]:
         raw, there = self._kept
@@ -207,5 +211,5 @@ class CheckedRows:
     def close(self) -> None:
         """Let go of the memory; arrays handed out stay valid."""
         with self._lock:
-            self._rows = 0
+            self._rows = self._whole = 0
             self._kept = np.empty((0, self._row_bytes), dtype=np.uint8), np.zeros(0, dtype=np.bool_)

@@ -30,6 +30,21 @@ __all__ = [
 
 Rows = NDArray[np.int64]
 
+
+class _Room(threading.local):
+    """Memory of one thread for the rows of a piece: new memory for each would cost more than what is computed in it."""
+
+    _wide = np.empty(0, dtype=np.float32)
+
+    def rows(self, count: int, dimension: int) -> Matrix:
+        """Return (count, dimension) float32, valid until the next call."""
+        if self._wide.size < count * dimension:
+            self._wide = np.empty(count * dimension, dtype=np.float32)
+        return self._wide[: count * dimension].reshape(count, dimension)
+
+
+_room = _Room()
+
 SLACK: Final = 1e-5  # more than float32 sums of 4096 products of unit vectors can be off
 _BLOCK_FLOATS: Final = 1 << 20
 _MANY_PIECES: Final = 8  # from here on another thread pays
@@ -157,7 +172,10 @@ def _piece(store: RowStore, copy: Matrix | None, rows: Rows | int, start: int, s
     """Return the ``start``-th to the ``stop``-th of some rows, or of all."""
     if isinstance(rows, int):
         return store.block(start, stop) if copy is None else copy[start:stop]
-    return store.read(rows[start:stop]) if copy is None else take(copy, rows[start:stop])
+    some = rows[start:stop]
+    if copy is not None:
+        return take(copy, some)
+    return store.read(some, None if store.dtype == np.float32 else _room.rows(len(some), store.dimension))
 
 
 def exact_candidates(

@@ -36,6 +36,7 @@ class KeptRows:
         self.count = count
         self._searches = 0
         self._ahead = 0  # frames below this were read ahead
+        self._whole = False  # all rows are kept
         self._raw = lazy_bytes(count * row_bytes).reshape(count, row_bytes)
         self._there = np.zeros(count, dtype=np.bool_)
         if before is not None:
@@ -58,13 +59,14 @@ class KeptRows:
             check: Raises if a row that was read is not what was written; nothing is kept then.
         """
         self._searches += 1
-        missing = rows[~self._there[rows]]
-        if len(missing):
-            raw = read(missing)
-            check(raw, missing)
-            self._raw[missing] = raw
-            self._there[missing] = True
-        return self._raw[rows]
+        if not self._whole:
+            missing = rows[~self._there[rows]]
+            if len(missing):
+                raw = read(missing)
+                check(raw, missing)
+                self._raw[missing] = raw
+                self._there[missing] = True
+        return self._raw.take(rows, axis=0)
 
     def read_ahead(self, first: NDArray[np.int64], items: NDArray[np.int64], read: Callable[[int], _Bytes]) -> None:
         """Read some of the frames that nobody asked for yet, after some searches.
@@ -76,7 +78,7 @@ class KeptRows:
             items: (f,) int64, how many rows it has.
             read: Returns the rows of one frame, or raises if they are not what was written.
         """
-        if self._searches <= _AHEAD_AFTER:
+        if self._whole or self._searches <= _AHEAD_AFTER:
             return
         size = 0
         while size < _AHEAD_BYTES and self._ahead < len(first):
@@ -87,6 +89,8 @@ class KeptRows:
                     self._raw[rows] = read(at)
                     self._there[rows] = True
                 size += int(items[at]) * self._raw.shape[1]
+        if self._ahead >= len(first):
+            self._whole = bool(self._there.all())
 
 
 def lazy_bytes(size: int) -> _Bytes:

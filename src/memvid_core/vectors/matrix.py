@@ -122,19 +122,21 @@ def narrow(block: Matrix) -> NDArray[np.float16]:
     return bits.astype(np.uint16).view(np.float16)
 
 
-def take(stored: NDArray[Any], rows: NDArray[np.int64]) -> Matrix:
+def take(stored: NDArray[Any], rows: NDArray[np.int64], out: Matrix | None = None) -> Matrix:
     """Gather rows as float32, in blocks, so that a large request needs no large temporary.
 
     Args:
         stored: (n, d) float16 or float32.
         rows: (m,) row numbers below n.
+        out: (m, d) float32 to write float16 rows to; a new array when not given.
 
     Returns:
         (m, d) float32.
     """
     if stored.dtype == np.float32:
         return np.asarray(stored.take(rows, axis=0), dtype=np.float32)
-    out = np.empty((len(rows), stored.shape[1]), dtype=np.float32)
+    if out is None:
+        out = np.empty((len(rows), stored.shape[1]), dtype=np.float32)
     step = max(1, _BLOCK_FLOATS // stored.shape[1])
     for start in range(0, len(rows), step):
         widen(stored.take(rows[start : start + step], axis=0), out[start : start + step])
@@ -166,8 +168,11 @@ class RowStore(Protocol):
     def available(self) -> int:
         """Return how many rows there are, committed or not."""
 
-    def read(self, rows: NDArray[np.int64]) -> Matrix:
-        """Return some rows, (m, d) float32, in the order asked, each compared with its checksum."""
+    def read(self, rows: NDArray[np.int64], out: Matrix | None = None) -> Matrix:
+        """Return some rows, (m, d) float32, in the order asked, each compared with its checksum.
+
+        Rows of another dtype are written to ``out``, if it is given.
+        """
 
     def check(self, rows: int) -> None:
         """Compare the first ``rows`` rows with their checksums, those that were not since the files changed."""
@@ -221,9 +226,9 @@ class RamRows:
         """Return how many rows were written."""
         return self._rows
 
-    def read(self, rows: NDArray[np.int64]) -> Matrix:
+    def read(self, rows: NDArray[np.int64], out: Matrix | None = None) -> Matrix:
         """Return some rows as float32."""
-        return take(self._array, rows)
+        return take(self._array, rows, out)
 
     def check(self, rows: int) -> None:
         """Do nothing: the rows are in RAM."""
@@ -305,25 +310,28 @@ class FileRows:
         """Return how many whole rows the files hold."""
         return self._checked.available()
 
-    def read(self, rows: NDArray[np.int64]) -> Matrix:
+    def read(self, rows: NDArray[np.int64], out: Matrix | None = None) -> Matrix:
         """Return some rows as float32."""
-        last, kept = self._last, self._checked.kept
-        found = None if kept else last.take(self, rows)
-        if found is None:
-            found = self._read(rows)
-            if not kept:
-                last.keep(self, rows, found)
-        return found
-
-    def _read(self, rows: NDArray[np.int64]) -> Matrix:
         if self.dtype == np.float32:
-            return self._checked.take(rows).view(np.float32)
-        out = np.empty((len(rows), self.dimension), dtype=np.float32)
+            return self._taken(rows).view(np.float32)
+        if out is None:
+            out = np.empty((len(rows), self.dimension), dtype=np.float32)
         step = max(1, _BLOCK_FLOATS // self.dimension)
         for start in range(0, len(rows), step):
-            stored = self._checked.take(rows[start : start + step]).view(self.dtype)
+            stored = self._taken(rows[start : start + step]).view(self.dtype)
             widen(stored, out[start : start + step])
         return out
+
+    def _taken(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the bytes of some rows; of those that do not stay in RAM, some that were read just now are there."""
+        if self._checked.kept:
+            return self._checked.take(rows)
+        last = self._last
+        found = last.take(self, rows)
+        if found is None:
+            found = self._checked.take(rows)
+            last.keep(self, rows, found)
+        return found
 
     def check(self, rows: int) -> None:
         """Read rows into RAM, compared with their checksums; too many for that are compared when they are read."""

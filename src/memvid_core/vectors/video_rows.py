@@ -177,24 +177,29 @@ class VideoRows:
 
     # --- reading ---
 
-    def read(self, rows: NDArray[np.int64]) -> Matrix:
+    def read(self, rows: NDArray[np.int64], out: Matrix | None = None) -> Matrix:
         """Return some rows as float32, of length 1, each compared with its checksum."""
         state = self._state
         settled = state.settled
         inside = rows < settled
         if inside.all():
-            return self._from_video(state, rows)
+            return self._from_video(state, rows, out)
         out = np.empty((len(rows), self.dimension), dtype=np.float32)
         out[inside] = self._from_video(state, rows[inside])
         out[~inside] = state.tail.read(rows[~inside] - settled)
         return out
 
-    def _from_video(self, state: _State, rows: NDArray[np.int64]) -> Matrix:
+    def _from_video(self, state: _State, rows: NDArray[np.int64], out: Matrix | None = None) -> Matrix:
         if not len(rows):
             return np.empty((0, self.dimension), dtype=np.float32)
-        last = self._last.take(state.places, rows)
-        if last is not None:
-            return last
+        raw = self._last.take(state.places, rows)
+        if raw is None:
+            raw = self._proven(state, rows)
+            self._last.keep(state.places, rows, raw)
+        return self._widened(raw, state.places.scale_of(rows), out)
+
+    def _proven(self, state: _State, rows: NDArray[np.int64]) -> Bytes:
+        """Return rows, (m, row bytes) uint8, compared with their checksums."""
         kept = self._kept_rows(state.settled)
         if kept is None:
             raw = self._gathered(state, rows)
@@ -202,9 +207,7 @@ class VideoRows:
         else:
             raw = kept.take(rows, partial(self._gathered, state), partial(self._compare, settled=state.settled))
             kept.read_ahead(state.places.first, state.places.items, partial(self._proven_frame, state))
-        found = self._widened(raw, state.places.scale_of(rows))
-        self._last.keep(state.places, rows, found)
-        return found
+        return raw
 
     def _kept_rows(self, settled: int) -> KeptRows | None:
         """Return the rows in RAM; None where there are too many to keep."""
@@ -263,9 +266,9 @@ class VideoRows:
                 line[:] = plain[: len(line)]
         return coded
 
-    def _widened(self, raw: Bytes, scale: NDArray[np.float32] | None) -> Matrix:
+    def _widened(self, raw: Bytes, scale: NDArray[np.float32] | None, out: Matrix | None = None) -> Matrix:
         stored = raw.view(self.dtype)
-        return widen(stored) if scale is None else lengthened(stored, scale)
+        return widen(stored, out) if scale is None else lengthened(stored, scale)
 
     def _prove(self, raw: Bytes, rows: NDArray[np.int64], settled: int) -> None:
         """Compare rows with their checksums, those that were not since the video changed; after they were read."""

@@ -12,10 +12,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from memvid_core.catalog.catalog import Catalog, CommitRow, DamageRow
 from memvid_core.catalog.filter_compiler import encode_metadata
+from memvid_core.catalog.frame_table import FrameTable
 from memvid_core.catalog.metadata_columns import MetadataColumns
 from memvid_core.errors import IndexStaleError
 from memvid_core.model import FrameLocation
@@ -87,6 +89,7 @@ def answers(catalog: Catalog) -> list[Any]:
     ]
     found += [catalog.state(key) for key in ("cursor", "vector_rows", "none")]
     found += [(number := catalog.model_number(upto)) is not None and catalog.model_data(number) for upto in (5, 30, 99)]
+    found += [catalog.frames_with(kind, row) for kind in (1, 2) for row in (0, 150, rows - 1)]
     found += [catalog.frames_after(kind, -1) for kind in (1, 2)] + [catalog.frame(9), catalog.frame(10)]
     catalog.verify_metadata(rows)
     columns = MetadataColumns(rows_of=catalog.rows_of)
@@ -432,3 +435,46 @@ def test_frames_are_read_until_there_are_too_many(tmp_path: Path) -> None:
             wanted = [frame for frame in every if frame.row > row]
             assert catalog.frames_after(1, row, len(wanted)) == wanted
             assert 3 < len(catalog.frames_after(1, row, 3)) < len(wanted)
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending", "shuffled", "one commit"])
+def test_the_frame_of_a_row_is_the_same_whether_few_or_all_frames_are_read(tmp_path: Path, order: str) -> None:
+    with closing(filled(tmp_path / "catalog.sqlite")) as catalog:
+        for kind in (1, 2):
+            every = catalog.frames_after(kind, -1)
+            last = every[-1].row + every[-1].items
+            rows = list(range(last))
+            if order == "one commit":
+                rows = [last // 2] * 2
+            elif order != "ascending":
+                rows = rows[::-1] if order == "descending" else np.random.default_rng(1).permutation(last).tolist()
+            table = FrameTable(catalog, kind)
+            for row in rows:
+                wanted = next(frame for frame in reversed(every) if frame.row <= row)
+                assert table.find(row) == wanted
+            assert bool(table._frames) == (len(rows) > 2)  # all are read only if many are asked for
+            assert table.find(last + 5) == every[-1]  # as before it was committed
+
+
+def test_a_frame_that_was_lost_is_named_when_its_row_is_asked_for(tmp_path: Path) -> None:
+    filled(tmp_path / "catalog.sqlite").close()
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as database, database:
+        database.execute("DELETE FROM frames WHERE first = 90")
+    with closing(Catalog(tmp_path / "catalog.sqlite")) as catalog:
+        before, after = catalog.commit(29), catalog.commit(30)
+        assert before is not None
+        assert after is not None
+        table = FrameTable(catalog, 1)
+        for row in (before.rows - 1, after.rows):
+            found = table.find(row)
+            assert found is not None
+            assert found.row <= row < found.row + found.items
+        for row in range(before.rows, after.rows):
+            with pytest.raises(IndexStaleError, match="lost frames"):
+                table.find(row)
+
+
+def test_a_catalog_without_frames_has_no_frame(tmp_path: Path) -> None:
+    with closing(Catalog(tmp_path / "catalog.sqlite")) as catalog:
+        assert catalog.frames_with(1, 0) == []
+        assert FrameTable(catalog, 1).find(0) is None

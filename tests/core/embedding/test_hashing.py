@@ -466,8 +466,8 @@ def test_the_event_loop_gets_its_turn(case):
         held = longest_hold(work)
         tries.append(held if held < 0.03 else held - longest_hold(spin))
         if tries[-1] < 0.03:
-            return
-    raise AssertionError(f"held the interpreter for {min(tries):.3f} s in the best of {len(tries)} tries")
+            break
+    assert min(tries) < 0.03, f"held the interpreter for {min(tries):.3f} s in the best of {len(tries)} tries"
 
 
 def test_importing_loads_nothing_heavy():

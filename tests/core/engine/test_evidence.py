@@ -10,8 +10,9 @@ import pytest
 import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from memvid_core import Memory, QueryError
+from memvid_core import Memory, QueryError, StorageError
 from memvid_core.engine import evidence, fusion
 from memvid_core.engine.evidence import Evidence, practice, trust, usual_scores, weight
 from memvid_core.engine.search_request import Mode
@@ -120,6 +121,73 @@ def test_evidence_is_learned_again_when_the_number_of_records_has_doubled(monkey
             memory.add(text)
             memory.search("bara", k=1)
     assert calls == [8, 16, 32]
+
+
+def vectors_of(count: int) -> NDArray[np.float32]:
+    return RNG.standard_normal((count, 8)).astype(np.float32)
+
+
+def refused(some: list[str]) -> float:
+    raise AssertionError("learned inside a question")
+
+
+@pytest.mark.parametrize("embedder", [None, "given"])
+def test_no_question_learns_what_a_memory_that_grows_by_single_records_could(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, embedder: str | None
+) -> None:
+    monkeypatch.setattr(evidence, "LEAST", 8)
+    calls: list[int] = []
+
+    def counted(some: list[str]) -> float:
+        calls.append(len(some))
+        return 0.3
+
+    monkeypatch.setattr(evidence, "weight", counted)
+    mode: Mode = "hybrid" if embedder is None else "lexical"
+    with Memory.create(tmp_path / "m.mp4", embedder) as memory:
+        for number, text in enumerate(texts(40)):
+            memory.add(text, ids=str(number), vectors=None if embedder is None else vectors_of(1))
+            if number == 3:
+                memory.search("bara", k=1, mode=mode)  # from here on its words are kept up
+    assert calls == [8, 16, 32]
+    monkeypatch.setattr(evidence, "weight", refused)
+    with Memory.open(tmp_path / "m.mp4", "a", embedder=embedder) as memory:
+        first = memory.search("bara", explain=True, mode=mode)
+        memory.delete(["1", "2"])  # the copy has other rows
+        memory.compact()
+    with Memory.open(tmp_path / "m.mp4", embedder=embedder) as memory:
+        assert memory.search("bara", k=1, explain=True, mode=mode)[0].id == first[0].id
+
+
+@pytest.mark.parametrize("amount", [1_500])
+def test_memories_whose_words_nobody_asks_for_learn_nothing(amount: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "LEAST", 8)
+    monkeypatch.setattr(evidence, "weight", refused)
+    with Memory.create(":memory:", "given") as memory:
+        memory.search("bara", mode="lexical")
+        memory.add(texts(amount), vectors=vectors_of(amount))  # the words of many at once are left to a question
+        with pytest.raises(AssertionError):
+            memory.search("bara", mode="lexical")
+
+
+def test_what_cannot_be_learned_does_not_stop_an_add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "LEAST", 8)
+    failures: list[int] = []
+
+    def failing(some: list[str]) -> float:
+        failures.append(len(some))
+        raise StorageError("the disk is full")
+
+    with Memory.create(tmp_path / "m.mp4") as memory:
+        memory.add("bara")
+        memory.search("bara")
+        with monkeypatch.context() as broken:
+            broken.setattr(evidence, "weight", failing)
+            for text in texts(20):
+                memory.add(text)
+        assert failures == [8, 16]
+        assert len(memory) == 21
+        assert memory.search("bara beta diso", k=1)
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "lexical", "dense"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import unicodedata
@@ -157,3 +158,42 @@ def test_arguments_are_found_in_any_form(place: Path, name: str, typed: str) -> 
     told = memvid("add", memory, f"docs/{typed}/{typed[:5]}*.md", "--json").json
     assert told["unchanged"] == [f"docs/{NAME}/{NAME}.md"]
     assert memvid("build", f"docs/{typed}-gone", "-o", "x.mp4").code == 2
+
+
+@pytest.mark.parametrize("typed", [NAME, OTHER])
+def test_records_are_found_whichever_way_a_name_is_spelled(place: Path, typed: str) -> None:
+    write("docs", **{NAME: "Of wings.", "other": "Of tails."})
+    assert memvid("build", "docs", "-o", "m.mp4").code == 0
+    source = f"docs/{typed}.md"
+    with Memory.open("m.mp4", "a") as memory:  # a user's own record, with the name as macOS gives it
+        memory.add("Of wheels.", {"source": f"docs/{OTHER}.md", "entry": OTHER, "user": OTHER}, OTHER)
+    for where in (
+        {"source": source},
+        {"source": {"$in": ["x", source]}},
+        {"source": {"$not": {"$ne": source}}},
+        {"source": {"$any": [source]}},
+        {"source": {"$contains": typed}},
+        {"source": {"$like": f"docs/{typed}%"}},
+    ):
+        found = memvid("search", "m.mp4", "of", "--where", json.dumps(where), "--json").json["hits"]
+        assert {hit["id"] for hit in found} == {f"docs/{NAME}.md#0", OTHER}
+    for pattern in (source, f"{typed}*"):
+        told = memvid("ls", "m.mp4", pattern, "--json").json["sources"]
+        assert sorted(each["source"] for each in told) == sorted([f"docs/{NAME}.md", f"docs/{OTHER}.md"])
+    told = memvid("get", "m.mp4", f"{source}#0", typed, "--json").json
+    assert ([record["id"] for record in told["records"]], told["missing"]) == ([f"docs/{NAME}.md#0", OTHER], [])
+    with Memory.open("m.mp4") as memory:  # nothing else is compared so, and nothing was changed
+        assert memory.ids({"user": typed}) == ([OTHER] if typed == OTHER else [])
+        assert memory.ids({"$id": typed}) == ([OTHER] if typed == OTHER else [])
+        assert memory.get(OTHER).metadata == {"source": f"docs/{OTHER}.md", "entry": OTHER, "user": OTHER}
+    assert memvid("delete", "m.mp4", typed, "--json").json["ids"] == [OTHER]
+    assert memvid("delete", "m.mp4", "--where", json.dumps({"source": source}), "--json").json["deleted"] == 1
+
+
+def test_an_id_is_first_what_it_is(place: Path) -> None:
+    with Memory.create("m.mp4") as memory:
+        memory.add(["composed", "decomposed"], ids=[NAME, OTHER])
+    for name, text in ((NAME, "composed"), (OTHER, "decomposed")):
+        assert [record["text"] for record in memvid("get", "m.mp4", name, "--json").json["records"]] == [text]
+    assert memvid("delete", "m.mp4", OTHER, "--json").json["ids"] == [OTHER]
+    assert memvid("get", "m.mp4", OTHER, "--json").json["records"][0]["text"] == "composed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,12 @@ def test_only_the_shards_that_can_match_are_asked(tmp_path: Path) -> None:
         with Library.open(library.path, embedder=embed) as again:
             assert again.info().partition_by == ("day",)
             assert again.ids({"day": "2026-01-03", "n": {"$lt": 2}}) == ["3 0", "3 1"]
+
+
+def test_a_name_is_found_in_each_spelling() -> None:
+    composed, decomposed = (unicodedata.normalize(form, "날개.md") for form in ("NFC", "NFD"))
+    for stored, asked in ((composed, decomposed), (decomposed, composed)):
+        summaries = Summaries(["source", "user"])
+        summaries.add([{"source": stored, "user": stored}])
+        assert may_match(summaries.found(), {"source": asked})
+        assert not may_match(summaries.found(), {"user": asked})

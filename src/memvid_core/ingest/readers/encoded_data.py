@@ -52,6 +52,8 @@ _SOFT = re.compile(r"=(?:\n|(3D|20|09|0A))")
 _PLAIN = {"3D": "=", "20": " ", "09": "\t", "0A": "\n", None: ""}
 # What quoted-printable never has: other signs after =, and lines that end with ==, such as those below headings.
 _NOT_QUOTED = re.compile(r"=(?![0-9A-F]{2}|\n)|==\n")
+_ENDS = ("=", "=20")
+_WORDS = re.compile(r"[^=]*?[^\W\d_]{2,40}[,.]? [^=]*?[^\W\d_]{2}")
 _PIECE = 18
 _DIGITS = frozenset("0123456789")
 _OF_BYTES = "0123456789abcdefABCDEFx\\,:; \t\n"
@@ -228,7 +230,12 @@ def _shares(run: str) -> tuple[float, float, float, float]:
 
 def _decoded(text: str) -> str:
     """Return a text with UTF-8 that is still quoted-printable decoded."""
-    if "=" not in text or sum(1 for _ in _QUOTED.finditer(text)) < _LEAST_QUOTED:
+    if "=" not in text:
+        return text
+    pure = _NOT_QUOTED.search(text) is None
+    # Lines of words whose end is encoded: a space that would be lost there, or a break that is none.
+    ends = sum(_WORDS.match(line) is not None for line in text.split("\n") if line.endswith(_ENDS)) if pure else 0
+    if ends < _LEAST_QUOTED and sum(1 for _ in _QUOTED.finditer(text)) < _LEAST_QUOTED:
         return text
 
     def decode(found: re.Match[str]) -> str:
@@ -239,6 +246,6 @@ def _decoded(text: str) -> str:
             return found.group()
 
     warn("text that was still quoted-printable was decoded")
-    whole = "=\n" in text and _NOT_QUOTED.search(text) is None
+    whole = pure and ("=\n" in text or ends > 0)
     decoded = _QUOTED.sub(decode, text)
     return _SOFT.sub(lambda found: _PLAIN[found.group(1)], decoded) if whole else decoded

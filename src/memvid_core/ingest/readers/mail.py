@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -42,6 +43,12 @@ MOST_PARTS = 1000
 """Parts of a message that are read."""
 DEEPEST = 10
 """Messages within each other."""
+_COMMENT = re.compile(r"\([^()]*\)")
+_PADDING = re.compile(rb"[ \t]+(?=\r?\n|\Z)")
+_FOOTER = re.compile(rb"\n--[ \r]*\n[\s\S]*")  # of a list, behind base64
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]+=*")
+_SIGNATURE = "-- "
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _HEADER = re.compile(rb"^[!-9;-~]{1,80}:", re.MULTILINE)
 
@@ -121,7 +128,7 @@ def _sections(message: Message, metadata: dict[str, Any], depth: int) -> list[Se
             with leaving_out(f"a part of the message ({part.get_content_type()})"):
                 charset = part.get_content_charset()
                 html = part.get_content_type() == "text/html"
-                bodies += html_texts(content, charset, linked) if html else [decode(content, charset)]
+                bodies += html_texts(content, charset, linked) if html else [_plain(part, decode(content, charset))]
         elif part.get_content_maintype() == "image":
             pictures.append((_left_out(part), partial(_content, part)))
     sections[:0] = picture_sections(metadata, bodies, pictures, linked)
@@ -135,7 +142,18 @@ def _header(message: Message, name: str) -> str:
     except (ValueError, IndexError, AttributeError, TypeError):  # defects that the parser of headers does not expect
         value = None
     text = " ".join(str(value or "").split())
+    if "\ufffd" in text:
+        text = " ".join(_undeclared(message, name).split()) or text
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _undeclared(message: Message, name: str) -> str:
+    """Return a header whose bytes are no Unicode, as the texts of the message are decoded; empty if it is another."""
+    raw = next((str(value) for key, value in message.raw_items() if key.lower() == name.lower()), "")
+    data = raw.encode("utf-8", "surrogateescape")
+    if data.isascii():
+        return ""
+    return decode(data, next(filter(None, (part.get_content_charset() for part in message.walk())), None))
 
 
 def facts_of(about: dict[str, str]) -> dict[str, Any]:
@@ -185,8 +203,46 @@ def is_whole(plain: bytes, html: bytes) -> bool:
 
 
 def _content(part: Message) -> bytes:
+    """Return the content of a part as RFC 2045 decodes it.
+
+    The standard library keeps white space at the ends of lines, which encoders write as ``=20``, cuts base64 at its
+    first padding, although several encoded texts may follow each other, and does not know an encoding with a comment.
+    """
+    payload = part.get_payload()
+    encoding = _COMMENT.sub("", str(part.get("Content-Transfer-Encoding", ""))).strip(' \t;"').lower()
+    if isinstance(payload, str) and encoding in ("quoted-printable", "base64"):
+        data = payload.encode("utf-8", "surrogateescape")
+        if encoding == "quoted-printable":
+            return binascii.a2b_qp(_PADDING.sub(b"", data))
+        return b"".join(map(_from_base64, _BASE64.findall(_NOT_BASE64.sub(b"", _FOOTER.sub(b"", data)))))
     content = part.get_payload(decode=True)
     return content if isinstance(content, bytes) else b""
+
+
+def _from_base64(data: bytes) -> bytes:
+    data = data.rstrip(b"=")
+    return binascii.a2b_base64(data[: len(data) - (len(data) % 4 == 1)] + b"==")
+
+
+def _plain(part: Message, text: str) -> str:
+    """Return a plain text with the lines joined that flow into one another: RFC 3676."""
+    if str(part.get_param("format", "")).strip().lower() != "flowed":
+        return text
+    cut = 1 if str(part.get_param("delsp", "")).strip().lower() == "yes" else 0
+    lines: list[str] = []
+    before = -1  # the depth of a line that flows into the next
+    for line in text.splitlines():
+        rest = line.lstrip(">")
+        depth = len(line) - len(rest)
+        rest = rest.removeprefix(" ")  # which was added before spaces, ">" and "From "
+        flows = rest.endswith(" ") and rest != _SIGNATURE
+        shown = rest[: len(rest) - cut] if flows else rest
+        if before == depth and rest != _SIGNATURE:
+            lines[-1] += shown
+        else:
+            lines.append(f"{'>' * depth} {shown}" if depth and shown.strip() else ">" * depth + shown)
+        before = depth if flows else -1
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def html_texts(content: bytes, charset: str | None, pictures: list[Picture]) -> list[str]:

@@ -13,6 +13,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
+from statistics import median_low
 from typing import Any
 
 import msgspec
@@ -58,6 +59,8 @@ class Sign(msgspec.Struct):
     x: float
     y: float
     size: float
+    top: float = 0.0
+    bottom: float = 0.0
 
 
 class _Object(msgspec.Struct):
@@ -120,7 +123,39 @@ def columns(signs: list[Sign]) -> str:
             line.append(sign)
         else:
             lines.append([sign])
+    _add_spaces([line for line in lines if len(line) > 1 and line[1].y < line[0].y - _SAME_LEVEL])
     return "\n".join("".join(sign.text for sign in line).strip() for line in lines)
+
+
+def _add_spaces(lines: list[list[Sign]]) -> None:
+    """Add the spaces that are only gaps in vertical columns: between Korean words, and between Latin ones anywhere.
+
+    A gap is compared with the usual one of its column, because columns are stretched and signs may be set apart.
+    """
+    of_page = _usual_gap([pair for line in lines for pair in pairwise(line)], 0.0)
+    for line in lines:
+        korean = any("\uac00" <= sign.text[0] <= "\ud7a3" for sign in line)
+        pairs = list(pairwise(line))
+        usual = _usual_gap(pairs, of_page) if len(pairs) >= _LEAST_STEPS else of_page
+        for before, sign in pairs:
+            if before.text.isspace() or sign.text.isspace() or not (korean or _are_narrow(before, sign)):
+                continue
+            apart = _gap(before, sign) > usual + _GAP
+            ends = before.text in ("?", "!") or (before.text in (".", ",") and not sign.text.isdecimal())
+            if apart or (ends and sign.text.isalnum()):
+                sign.text = f" {sign.text}"
+
+
+def _are_narrow(*signs: Sign) -> bool:
+    return all(unicodedata.east_asian_width(sign.text[-1]) not in "WF" for sign in signs)
+
+
+def _gap(before: Sign, sign: Sign) -> float:
+    return (before.bottom - sign.top) / min(before.size, sign.size)
+
+
+def _usual_gap(pairs: list[tuple[Sign, Sign]], otherwise: float) -> float:
+    return median_low([_gap(*pair) for pair in pairs]) if pairs else otherwise
 
 
 def joined(signs: list[Sign]) -> str:
@@ -252,9 +287,9 @@ def _signs_of_objects(raw: Any, textpage: Any) -> dict[int, list[Sign]]:
             sign.left, sign.right = min(sign.left, left), max(sign.right, right)
         else:
             raw.FPDFText_GetMatrix(textpage, index, matrix)
-            scale = abs(matrix.d) or abs(matrix.a) or 1.0
+            scale = abs(matrix.d) or abs(matrix.a) or abs(matrix.b) or 1.0
             size = max(raw.FPDFText_GetFontSize(textpage, index) * scale, 0.1)
-            own.append(Sign(char, min(left, x.value), right, x.value, y.value, size))
+            own.append(Sign(char, min(left, x.value), right, x.value, y.value, size, box.top, box.bottom))
         glyph, edges = key, (left, right)
     return signs
 

@@ -219,6 +219,24 @@ def test_what_is_still_quoted_printable_is_decoded(tmp_path: Path) -> None:
         assert without_encoded_data(left, code=True) == left
 
 
+def test_quoted_spaces_at_the_ends_of_lines_are_decoded() -> None:
+    lines = [
+        "Dear Ada,=20",
+        "the wing lifts the plane,=20",
+        "and the price is =3D 5, as we wrote in the=",
+        " mail.=20",
+        "",
+    ]
+    assert without_encoded_data("\n".join(lines)).split("\n") == [
+        "Dear Ada, ",
+        "the wing lifts the plane, ",
+        "and the price is = 5, as we wrote in the mail. ",
+        "",
+    ]
+    for kept in ("width=20\nheight=20\nsize of=20\n", "of a=20\nof b=20\nof c=x\n", "a b=20\n" * 9):
+        assert without_encoded_data(kept) == kept
+
+
 def test_what_is_not_quoted_printable_stays_beside_encoded_letters() -> None:
     kept = "\n\nHeading\n=======\n\nx=20 apples, a?limit=20&b=0A, y=\n3"
     assert without_encoded_data(f"=C3=BC, =C3=A4 and =C3=B6.{kept}") == f"ü, ä and ö.{kept}"

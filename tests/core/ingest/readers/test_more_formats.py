@@ -57,6 +57,67 @@ class TestMail:
         )
         assert document.warnings == ["the attachment wing.png was left out: image/png"]
 
+    @staticmethod
+    def shown(path, body, kind="text/plain; charset=utf-8", encoding="8bit", subject=b"Wings"):
+        heads = [b"From: ada@example.org", b"Subject: " + subject, b"MIME-Version: 1.0"]
+        heads += [f"Content-Type: {kind}".encode(), f"Content-Transfer-Encoding: {encoding}".encode(), b"", b""]
+        data = body if isinstance(body, bytes) else body.encode()
+        return text_of(write(path / "a.eml", b"\r\n".join(heads) + data)).partition("\n\n")[2]
+
+    @pytest.mark.parametrize(
+        ("body", "right"),
+        [
+            ("is=20\r\nhere\r\n", "is \nhere"),  # a space that is not lost
+            ("caf=c3=a9 and caf=\r\n=C3=A9", "café and café"),
+            ("a soft= \t\r\n break=\t\n.", "a soft break."),  # RFC 2045, 6.7 (3): white space is of the transport
+            ("lost   \r\nspaces\t", "lost\nspaces"),
+            ("5 =3D 5 and =XY and =", "5 = 5 and =XY and"),
+        ],
+    )
+    def test_quoted_printable(self, tmp_path, body, right):
+        for encoding in ("quoted-printable", "Quoted-Printable (as RFC 2045 allows)", '"quoted-printable"'):
+            assert self.shown(tmp_path, body, encoding=encoding) == right
+
+    def test_base64_in_pieces_and_before_the_footer_of_a_list(self, tmp_path):
+        pieces = [base64.b64encode(text) for text in (b"The wing", b" lifts", b" the plane.")]
+        assert self.shown(tmp_path, b"\r\n".join(pieces), encoding="base64") == "The wing lifts the plane."
+        assert self.shown(tmp_path, b"VGhl!IHdp\r\n*bmc=\r\n-- \r\nThe list", encoding="BASE64 ") == "The wing"
+
+    @pytest.mark.parametrize(
+        ("body", "right"),
+        [
+            ("The wing lifts \r\nthe plane \r\nup.\r\n\r\nNext.", "The wing lifts the plane up.\n\nNext."),
+            ("> quoted and \r\n> flowing\r\n>> deeper \r\n> back", "> quoted and flowing\n>> deeper\n> back"),
+            (" From here, \r\n  two spaces\r\n >no quote", "From here,  two spaces\n>no quote"),
+            ("Ada \r\n-- \r\nEngineer \r\nof wings", "Ada\n--\nEngineer of wings"),
+            ("\r\n \r\nLast \r\n", "\n\nLast"),
+        ],
+    )
+    def test_lines_that_flow_are_joined(self, tmp_path, body, right):
+        """RFC 3676."""
+        assert self.shown(tmp_path, body, "text/plain; format=flowed; charset=utf-8") == right.strip()
+        quoted = body.replace(" \r\n", "=20\r\n")
+        kind = 'text/plain; charset=utf-8; Format="Flowed"'
+        assert self.shown(tmp_path, quoted, kind, "quoted-printable") == right.strip()
+
+    def test_a_space_that_was_added_to_let_a_line_flow_is_deleted(self, tmp_path):
+        body = "날개는 양력을 만 \r\n든다. 그래서  \r\n난다."
+        right = "날개는 양력을 만든다. 그래서 난다."
+        assert self.shown(tmp_path, body, "text/plain; charset=utf-8; format=flowed; delsp=yes") == right
+        assert self.shown(tmp_path, body, "text/plain; charset=utf-8") == body.replace("\r\n", "\n")
+
+    def test_headers_in_the_charset_of_the_text(self, tmp_path):
+        for charset, word in (
+            ("euc-kr", "안녕하세요 여러분"),
+            ("utf-8", "안녕"),
+            ("koi8-r", "Привет, как дела"),
+            ("cp1252", "Flügel"),
+        ):
+            kind = f"text/plain; charset={charset}"
+            self.shown(tmp_path, word.encode(charset), kind, subject=word.encode(charset))
+            [section] = read_document(tmp_path / "a.eml").sections
+            assert (section.metadata["heading"], section.text.count(word)) == (word, 2)
+
     def test_a_note_that_there_is_html_is_not_the_text(self, tmp_path):
         made = message(text="This message needs a program that shows HTML.")
         style = "<style>p { color: red }</style>" * 20

@@ -139,25 +139,80 @@ class TestPdf:
         shown = " ".join(
             f"1 0 0 1 {280 - 20 * n} 280 Tm <{text.encode('utf-16-be').hex()}> Tj" for n, text in enumerate(columns)
         )
-        made = pdf(
+        made = self.vertical(tmp_path / "a.pdf", shown, "HeiseiMin-W3", "UniJIS-UTF16-V", "Japan1")
+        assert text_of(made) == "".join(columns)
+
+    @staticmethod
+    def vertical(path, shown, font="HYSMyeongJo-Medium", encoding="UniKS-UTF16-V", ordering="Korea1"):
+        return pdf(
             [
                 b"<</Type/Catalog/Pages 2 0 R>>",
                 b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-                b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 300]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+                b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 400]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
                 stream(f"BT /F 12 Tf {shown} ET".encode()),
-                b"<</Type/Font/Subtype/Type0/BaseFont/HeiseiMin-W3/Encoding/UniJIS-UTF16-V/DescendantFonts[6 0 R]>>",
+                f"<</Type/Font/Subtype/Type0/BaseFont/{font}/Encoding/{encoding}/DescendantFonts[6 0 R]>>".encode(),
                 (
-                    b"<</Type/Font/Subtype/CIDFontType0/BaseFont/HeiseiMin-W3/FontDescriptor 7 0 R/DW 1000"
-                    b"/CIDSystemInfo<</Registry(Adobe)/Ordering(Japan1)/Supplement 5>>>>"
-                ),
+                    f"<</Type/Font/Subtype/CIDFontType0/BaseFont/{font}/FontDescriptor 7 0 R/DW 1000"
+                    f"/CIDSystemInfo<</Registry(Adobe)/Ordering({ordering})/Supplement 1>>>>"
+                ).encode(),
                 (
-                    b"<</Type/FontDescriptor/FontName/HeiseiMin-W3/Flags 4/FontBBox[0 -200 1000 900]/ItalicAngle 0/Ascent 800"
-                    b"/Descent -200/CapHeight 800/StemV 80>>"
-                ),
+                    f"<</Type/FontDescriptor/FontName/{font}/Flags 4/FontBBox[0 -200 1000 900]/ItalicAngle 0/Ascent 800"
+                    "/Descent -200/CapHeight 800/StemV 80>>"
+                ).encode(),
             ],
-            tmp_path / "a.pdf",
+            path,
         )
-        assert text_of(made) == "".join(columns)
+
+    KOREAN = (
+        "날개는 공기의 흐름으로 양력을 만든다.",
+        "조종사는 기체의 자세를 바꾼다. 2026년에",
+        "만들었다, 그리고 3.5미터를 다시 날았다!",
+    )
+
+    @staticmethod
+    def placed(text, x, pitch, space, turned=False):
+        """Return the operators that show each sign at its place; turned digits take half of it."""
+        y, shown = 380.0, []
+        for sign in text:
+            sideways = turned and sign in "0123456789."
+            if sign == " ":
+                y -= space
+                continue
+            matrix = f"0 -1 1 0 {x + 2} {y:.2f}" if sideways else f"1 0 0 1 {x} {y - (10 if turned else 0):.2f}"
+            shown.append(f"{matrix} Tm <{sign.encode('utf-16-be').hex()}> Tj")
+            y -= pitch
+        return " ".join(shown)
+
+    @pytest.mark.parametrize(
+        "show",
+        [
+            lambda text, x: f"1 0 0 1 {x} 380 Tm <{text.encode('utf-16-be').hex()}> Tj",
+            lambda text, x: (
+                f"1 0 0 1 {x} 380 Tm ["
+                + " 400 ".join(f"<{word.encode('utf-16-be').hex()}>" for word in text.split())
+                + "] TJ"
+            ),
+            lambda text, x: TestPdf.placed(text, x, 12, 6),
+            lambda text, x: TestPdf.placed(text, x, 12, 3.5),
+            lambda text, x: TestPdf.placed(text, x, 16, 6),
+            lambda text, x: TestPdf.placed(text, x, 9.5, 4),
+        ],
+        ids=["spaces", "moves", "places", "narrow", "set apart", "set close"],
+    )
+    def test_words_of_vertical_korean_are_separated(self, tmp_path, show):
+        shown = " ".join(show(text, 280 - 20 * number) for number, text in enumerate(self.KOREAN))
+        assert text_of(self.vertical(tmp_path / "a.pdf", shown)) == "\n".join(self.KOREAN)
+
+    def test_turned_digits_in_vertical_korean(self, tmp_path):
+        shown = " ".join(self.placed(text, 280 - 20 * n, 12, 6, turned=True) for n, text in enumerate(self.KOREAN))
+        made = self.vertical(tmp_path / "a.pdf", shown, encoding="UniKS-UTF16-H")
+        assert text_of(made) == "\n".join(self.KOREAN)
+
+    def test_gaps_in_vertical_japanese_are_no_spaces(self, tmp_path):
+        columns = ["機械の最初の記憶は ドラムでした。", "それは 一晩中回り、何も忘れません。"]
+        shown = " ".join(self.placed(text, 280 - 20 * n, 12, 6) for n, text in enumerate(columns))
+        made = self.vertical(tmp_path / "a.pdf", shown, "HeiseiMin-W3", "UniJIS-UTF16-V", "Japan1")
+        assert "".join(text_of(made).split("\n")) == "".join(columns).replace(" ", "")
 
     def test_text_that_is_turned(self, tmp_path):
         import fpdf

@@ -1,0 +1,94 @@
+"""Marks of files that grow in place: who finds one of a killed process knows that the file is not finished."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from memvid_core.errors import LockedError
+from memvid_core.system.file_lock import system_lock
+
+__all__ = ["being_made", "finished", "was_left"]
+
+_SUFFIX: Final = ".making"
+_FLAGS: Final = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+@contextmanager
+def being_made(target: Path, task: bytes) -> Iterator[bool]:
+    """Mark a file as unfinished during a block, and yield whether a killed process left it so in the same task.
+
+    The mark is a locked file next to it, which is deleted at the end of the block, and stays if the process is killed.
+
+    Args:
+        target: The file, which grows during the block.
+        task: What the block does. The mark of another task is replaced.
+
+    Raises:
+        LockedError: Another process is making the file.
+    """
+    mark = _mark_of(target)
+    try:
+        descriptor = os.open(mark, _FLAGS | os.O_CREAT, 0o666)
+    except OSError:  # the file itself cannot be made either, which says why
+        yield False
+        return
+    try:
+        if not _locked(descriptor):
+            raise LockedError(f"another process is making {target}")
+        left = os.read(descriptor, len(task) + 1)
+        with suppress(OSError):  # a full disk: the file itself says so
+            os.truncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, task)
+        try:
+            yield left == task
+        finally:
+            if os.name != "nt":
+                _delete(mark)
+    finally:
+        os.close(descriptor)
+        if os.name == "nt":  # which cannot delete an open file
+            _delete(mark)
+
+
+def was_left(target: Path, task: bytes) -> bool:
+    """Return whether a file has the mark of a task: a process is doing it, or was killed while it did."""
+    try:
+        return _mark_of(target).read_bytes() == task
+    except OSError:
+        return False
+
+
+def finished(target: Path) -> None:
+    """Delete the mark of a killed process that was making a file, which is complete now."""
+    mark = _mark_of(target)
+    try:
+        descriptor = os.open(mark, _FLAGS)
+    except OSError:
+        return
+    try:
+        free = _locked(descriptor)
+    finally:
+        os.close(descriptor)
+    if free:
+        _delete(mark)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        return system_lock().try_lock(descriptor)
+    except OSError:  # a file system without locks
+        return True
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _mark_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}{_SUFFIX}")

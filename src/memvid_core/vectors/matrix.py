@@ -312,22 +312,25 @@ class FileRows:
 
     def read(self, rows: NDArray[np.int64], out: Matrix | None = None) -> Matrix:
         """Return some rows as float32."""
-        step = max(1, _BLOCK_FLOATS // self.dimension)
-        if not self._checked.kept and len(rows) <= step:
-            last = self._last
-            raw = last.take(self, rows)
-            if raw is None:
-                raw = self._checked.take(rows)
-                last.keep(self, rows, raw)
-            return widen(raw.view(self.dtype), out)
         if self.dtype == np.float32:
-            return self._checked.take(rows).view(np.float32)
+            return self._taken(rows).view(np.float32)
         if out is None:
             out = np.empty((len(rows), self.dimension), dtype=np.float32)
         for start in range(0, len(rows), step):
-            stored = self._checked.take(rows[start : start + step]).view(self.dtype)
+            stored = self._taken(rows[start : start + step]).view(self.dtype)
             widen(stored, out[start : start + step])
         return out
+
+    def _taken(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the bytes of some rows; of those that do not stay in RAM, some that were read just now are there."""
+        if self._checked.kept:
+            return self._checked.take(rows)
+        last = self._last
+        found = last.take(self, rows)
+        if found is None:
+            found = self._checked.take(rows)
+            last.keep(self, rows, found)
+        return found
 
     def check(self, rows: int) -> None:
         """Read rows into RAM, compared with their checksums; too many for that are compared when they are read."""

@@ -316,6 +316,7 @@ class FileRows:
             return self._taken(rows).view(np.float32)
         if out is None:
             out = np.empty((len(rows), self.dimension), dtype=np.float32)
+        step = max(1, _BLOCK_FLOATS // self.dimension)
         for start in range(0, len(rows), step):
             stored = self._taken(rows[start : start + step]).view(self.dtype)
             widen(stored, out[start : start + step])

@@ -72,6 +72,23 @@ def test_what_was_committed_before_ctrl_c_stays_and_the_rest_can_follow(many: Pa
     assert before < texts("notes.mp4")
 
 
+GARBAGE = """
+import atexit, gc, sys
+usual, frozen = gc.get_threshold(), gc.get_freeze_count()
+atexit.register(lambda: print(gc.get_freeze_count() > frozen, gc.get_threshold() == usual, file=sys.stderr))
+from memvid_core import Memory
+from memvid_core.cli import app
+info = Memory.info
+Memory.info = lambda memory: (print(gc.get_threshold()[0] > usual[0], file=sys.stderr), info(memory))[1]
+app()
+"""
+
+
+def test_a_command_searches_seldom_for_garbage_and_not_at_its_end(notes: Path) -> None:
+    done = process("info", notes, code=GARBAGE)
+    assert (done.code, done.err) == (0, "True\nTrue True\n")
+
+
 def test_ctrl_c_before_the_first_commit_leaves_nothing(many: Path) -> None:
     program = "import signal, memvid_core.ingest.sync as s\ns.read_many = lambda *a, **k: signal.raise_signal(2)\n"
     done = process("build", many, "-o", "notes.mp4", code=program + "from memvid_core.cli import app; app()")

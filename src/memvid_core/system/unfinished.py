@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from memvid_core.errors import LockedError
-from memvid_core.system.file_lock import system_lock
+from memvid_core.system.file_lock import still_named, system_lock
 
 __all__ = ["being_made", "finished", "was_left"]
 
@@ -32,27 +32,21 @@ def being_made(target: Path, task: bytes) -> Iterator[bool]:
     """
     mark = _mark_of(target)
     try:
-        descriptor = os.open(mark, _FLAGS | os.O_CREAT, 0o666)
+        descriptor = _opened(mark, os.O_CREAT)
     except OSError:  # the file itself cannot be made either, which says why
         yield False
         return
+    if descriptor is None:
+        raise LockedError(f"another process is making {target}")
     try:
-        if not _locked(descriptor):
-            raise LockedError(f"another process is making {target}")
         left = os.read(descriptor, len(task) + 1)
         with suppress(OSError):  # a full disk: the file itself says so
             os.truncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)
             os.write(descriptor, task)
-        try:
-            yield left == task
-        finally:
-            if os.name != "nt":
-                _delete(mark)
+        yield left == task
     finally:
-        os.close(descriptor)
-        if os.name == "nt":  # which cannot delete an open file
-            _delete(mark)
+        _close_and_delete(mark, descriptor)
 
 
 def was_left(target: Path, task: bytes) -> bool:
@@ -66,16 +60,40 @@ def was_left(target: Path, task: bytes) -> bool:
 def finished(target: Path) -> None:
     """Delete the mark of a killed process that was making a file, which is complete now."""
     mark = _mark_of(target)
+    with suppress(OSError):
+        descriptor = _opened(mark)
+        if descriptor is not None:
+            _close_and_delete(mark, descriptor)
+
+
+def _opened(mark: Path, flags: int = 0) -> int | None:
+    """Return a mark, open and locked; None if another process holds it."""
+    while True:
+        descriptor = os.open(mark, _FLAGS | flags, 0o666)
+        held = False
+        try:
+            if not _locked(descriptor):
+                return None
+            held = still_named(mark, descriptor)
+            if held:
+                return descriptor
+        finally:
+            if not held:
+                os.close(descriptor)
+
+
+def _close_and_delete(mark: Path, descriptor: int) -> None:
+    """Delete a mark while it is locked, so that none that another process has just made is deleted."""
     try:
-        descriptor = os.open(mark, _FLAGS)
-    except OSError:
-        return
-    try:
-        free = _locked(descriptor)
+        if os.name != "nt":
+            _delete(mark)
+        else:  # which cannot delete an open file: who opens it meanwhile finds nothing that was left
+            with suppress(OSError):
+                os.truncate(descriptor, 0)
     finally:
         os.close(descriptor)
-    if free:
-        _delete(mark)
+        if os.name == "nt":
+            _delete(mark)
 
 
 def _locked(descriptor: int) -> bool:

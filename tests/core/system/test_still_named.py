@@ -14,10 +14,11 @@ from memvid_core import LockedError, Memory, MemoryExistsError, convert
 from memvid_core.journal import Journal
 from memvid_core.library import objects
 from memvid_core.library.remote import objects_at
-from memvid_core.system import atomic_files, commit_lock, remote_cache
+from memvid_core.system import atomic_files, commit_lock, remote_cache, unfinished
 from memvid_core.system.atomic_files import appearing, held, remove_all_left, remove_left, replacing, writing_file
 from memvid_core.system.file_lock import still_named, system_lock
 from memvid_core.system.remote_cache import cached_copies, clear_cache
+from memvid_core.system.unfinished import being_made, finished, was_left
 
 LEFT = ".a.0123456789ab.writing"
 
@@ -105,6 +106,34 @@ class TestWhoDeletesWhatIsLeft:
         os.close(another.descriptor)
         assert [copy.folder for copy in clear_cache()] == [entry]
         assert not entry.exists()
+
+
+class TestMarksOfUnfinishedFiles:
+    @pytest.mark.skipif(os.name == "nt", reason="Windows deletes no file that is open")
+    def test_one_whose_maker_ends_while_it_is_opened_says_nothing_of_the_next(self, tmp_path: Path, use: Use) -> None:
+        target, first, left = tmp_path / "a", ExitStack(), []
+        left.append(first.enter_context(being_made(target, b"task")))
+        use(unfinished, Interrupted(first.close))
+        with being_made(target, b"task") as was:
+            left.append(was)
+            assert was_left(target, b"task")  # its own mark has the name
+        assert left == [False, False]
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows deletes no file that is open")
+    def test_one_that_another_process_made_meanwhile_is_not_deleted(self, tmp_path: Path, use: Use) -> None:
+        mark = tmp_path / ".a.making"
+        mark.write_bytes(b"left")
+        another = Another(mark)
+        use(unfinished, Interrupted(another))
+        finished(tmp_path / "a")
+        assert mark.read_bytes() == b"new"
+        with pytest.raises(LockedError, match="another process is making"), being_made(tmp_path / "a", b"new"):
+            raise AssertionError
+        os.close(another.descriptor)
+        with being_made(tmp_path / "a", b"new") as was:
+            assert was
+        assert not mark.exists()
 
 
 class TestWhatIsClosedBeforeItIsRenamed:

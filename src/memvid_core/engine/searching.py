@@ -44,7 +44,7 @@ class Searcher:
         self._feeding = threading.Lock()
         self._learning = threading.Lock()
         self._evidence: dict[str, Evidence] = {}
-        self._doublings = 0  # of the number of records, when has_doubled() was last true
+        self._doublings = 0  # of the number of records, when has_doubled() looked last
         self._latest: tuple[weakref.ref[Snapshot], Evidence] | None = None  # a snapshot keeps its file open
 
     def corpus(self, snapshot: Snapshot) -> SnapshotCorpus:
@@ -88,7 +88,7 @@ class Searcher:
         return found
 
     def has_doubled(self, snapshot: Snapshot) -> bool:
-        """Return whether the records are twice as many as at the last call that said so, and their words kept up."""
+        """Return whether the number of records has passed a power of two since the last call, and words are kept up."""
         records = snapshot.record_count
         doublings = records.bit_length()
         if doublings == self._doublings or not enough(records):

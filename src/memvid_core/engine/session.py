@@ -31,7 +31,6 @@ from memvid_core.errors import (
     Hint,
     IndexStaleError,
     InvalidInputError,
-    MemvidError,
     ReadOnlyError,
     storage_errors,
 )
@@ -294,8 +293,8 @@ class Session:
     def _commit(self, request: AddRequest | UpdateRequest, embedded: NDArray[Any] | None) -> list[str]:
         """Commit a request; then learn about the rankings what the next question would have to, if words are asked."""
         ids = self.writer.commit(request, embedded)
-        if self.searcher.has_doubled(self.newest):
-            with suppress(MemvidError):  # what was committed stays, and the next question tries again
+        with suppress(Exception):  # what was committed stays; the next question tries again, and says what fails
+            if self.searcher.has_doubled(self.newest):
                 self.answer(self.searcher.evidence)
         return ids
 

@@ -170,13 +170,16 @@ def test_memories_whose_words_nobody_asks_for_learn_nothing(amount: int, monkeyp
             memory.search("bara", mode="lexical")
 
 
-def test_what_cannot_be_learned_does_not_stop_an_add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failure", [StorageError("the disk is full"), RuntimeError("of an embedder")])
+def test_what_cannot_be_learned_does_not_stop_an_add(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
     monkeypatch.setattr(evidence, "LEAST", 8)
     failures: list[int] = []
 
     def failing(some: list[str]) -> float:
         failures.append(len(some))
-        raise StorageError("the disk is full")
+        raise failure
 
     with Memory.create(tmp_path / "m.mp4") as memory:
         memory.add("bara")

@@ -101,7 +101,7 @@ def _at_the_end(target: Path, settings: dict[str, Any]) -> Iterator[Memory]:
         with appearing(target) as made:
             with _growing(made, settings, whole=True) as memory:
                 yield memory
-            if made.exists():
+            if made.exists() and not os.path.lexists(target):  # otherwise the index there is another memory's
                 move_index(made, target)
     except KeyboardInterrupt as exc:
         exc.args = (f"{target} was not created",)

@@ -1,4 +1,4 @@
-"""An interrupt while a new memory is closed: its records stay, and an empty one goes."""
+"""What is left of a memory that a command creates: by an interrupt at its end, and beside another process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from memvid_core import Memory
+from memvid_core import Memory, MemoryExistsError
 from memvid_core.cli.creating import new_memory
 
 
@@ -47,3 +47,21 @@ def test_an_interrupt_at_the_end(
     if records:
         with Memory.open(path) as memory:
             assert len(memory) == records
+
+
+def test_what_another_process_created_meanwhile_keeps_its_index(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    with new_memory(tmp_path / "other.mp4", whole=True) as memory:
+        memory.add("theirs")
+    index = {place.name: place.stat().st_ino for place in Path(f"{tmp_path / 'other.mp4'}.index").iterdir()}
+
+    def fill() -> None:
+        with new_memory(path, whole=True) as memory:
+            memory.add("ours")
+            for name in ("m.mp4", "m.mp4.index"):
+                (tmp_path / name.replace("m.mp4", "other.mp4")).rename(tmp_path / name)
+
+    with pytest.raises(MemoryExistsError):
+        fill()
+    assert {place.name: place.stat().st_ino for place in Path(f"{path}.index").iterdir()} == index
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["m.mp4", "m.mp4.index"]

@@ -105,7 +105,8 @@ def build(
     settings |= {"index": index, "metric": metric or "cosine"}
     if film or (film is None and codec == "pcm" and importlib.util.find_spec("PIL")):
         settings["film"] = output.stem
-    task = "" if from_stdin else run.task  # what standard input said is gone
+    made = [f"{name}={value}" for name, value in settings.items() if name != "index"]
+    task = "" if from_stdin else "\n".join([run.task, *made])  # what standard input said is gone
     with new_memory(output, force=force, timeout=timeout, task=task, **settings) as memory:
         if from_stdin:
             run.cut(memory, standard_input(), {})

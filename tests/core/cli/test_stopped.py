@@ -166,8 +166,9 @@ def test_a_killed_build_is_continued_by_the_same_command_alone(place: Path) -> N
     program = KILLED.replace("sys.addaudithook(seen)", _AFTER_TWO)
     assert process(*build, 1, code=program).code == 9
     assert len(of_memory(Path("x.mp4"))) == 6
-    other = memvid("build", "docs", "-o", "x.mp4", "--include", "*.md")
-    assert (other.code, "x.mp4 exists; replace it with --force" in other.err) == (5, True)
+    for option in (("--include", "*.md"), ("--vector-dtype", "int8"), ("--description", "other"), ("--codec", "qr")):
+        other = memvid(*build, *option)
+        assert (other.code, "x.mp4 exists; replace it with --force" in other.err) == (5, True)
     done = memvid(*build)
     assert (done.code, done.err) == (0, "x.mp4 has 6 records of a run that was killed; continuing it\n")
     assert len(of_memory(Path("x.mp4"))) == 12

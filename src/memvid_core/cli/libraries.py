@@ -171,12 +171,13 @@ def _opened_or_made(
 def _remove_unbuilt(path: Path, *, folder: bool) -> None:
     """Remove a new library without a version, unless another process builds in it; ``folder``: with its folder."""
     made = [path / name for name in ("manifest", "writing", "shards", "models")]
-    if any(any(each.iterdir()) for each in made[:2] if each.is_dir()):
-        return
-    if folder:
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    (path / "library.json").unlink(missing_ok=True)
+    with suppress(OSError):  # the error that stopped the build says more
+        if any(any(each.iterdir()) for each in made[:2] if each.is_dir()):
+            return
+        if folder:
+            shutil.rmtree(path, ignore_errors=True)
+            return
+        (path / "library.json").unlink(missing_ok=True)
     for each in made:
         with suppress(OSError):
             each.rmdir()

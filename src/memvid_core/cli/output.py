@@ -57,8 +57,6 @@ class Update:
             self._show(description=what, last="")
 
 
-"""A function of the number done, the total, and the last item."""
-
 # Characters that would move the cursor, ring the bell or recolor the terminal are shown as control pictures.
 _CONTROLS: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 _CONTROLS |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}")}

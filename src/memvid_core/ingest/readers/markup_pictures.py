@@ -179,8 +179,8 @@ def rst_pictures(text: str) -> tuple[str, list[str]]:
                 made += ["", *(found[1] + part.strip() for part in lines[at:end])]
                 at = end
     text = "\n".join(made)
-    for name, shown in named.items():
-        text = re.sub(rf"\|{re.escape(name)}\|_{{0,2}}", lambda _, shown=shown: shown, text)  # type: ignore[misc]
+    if named:
+        text = re.sub(rf"\|({'|'.join(map(re.escape, named))})\|_{{0,2}}", lambda found: named[found[1]], text)
     return text, addresses
 
 

@@ -40,6 +40,10 @@ SHOWN: dict[str, tuple[str, str]] = {
     "image.rst": (".. image:: p.png\n   :alt: A wing\n   :width: 50\n\nText.", "[A wing]\n\nText."),
     "figure.rst": (".. figure:: p.png\n   :alt: Alt\n\n   The caption.\n\nText.", "[Alt]\n\n\nThe caption.\n\nText."),
     "named.rst": ("See |wing|.\n\n.. |wing| image:: w.png\n   :alt: Wing\n", "See [Wing].\n\n"),
+    "names.rst": (
+        "|a|_ and |b|.\n\n.. |a| image:: a.png\n   :alt: Sign |b|\n.. |b| image:: b.png\n   :alt: Tail\n",
+        "[Sign |b|] and [Tail].\n\n",
+    ),
     "code.rst": ("Such::\n\n   .. image:: p.png\n\nEnd.", "Such::\n\n   .. image:: p.png\n\nEnd."),
     "block.rst": (
         ".. code-block:: rst\n\n   .. image:: p.png\n\n.. image:: q.png\n   :alt: yes",

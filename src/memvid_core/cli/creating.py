@@ -68,18 +68,20 @@ def _taken(target: Path) -> MemoryExistsError:
 def _continued(target: Path, task: str, settings: dict[str, Any]) -> Iterator[Memory]:
     """Create a memory, or open the one that a process left which was killed in the same task."""
     from memvid_core import Memory
-    from memvid_core.rewriting.replaced import remove_memory
+    from memvid_core.rewriting.replaced import memory_id_of, remove_memory
     from memvid_core.system.unfinished import being_made, was_left
 
     what = task.encode("utf-8", "surrogateescape")
     if os.path.lexists(target) and not was_left(target, what):
         raise _taken(target)
-    with being_made(target, what) as left:
+    with being_made(target, what) as mark:
         if os.path.lexists(target):
-            if not left:
-                raise _taken(target)
+            if not mark.left or mark.noted not in (b"", memory_id_of(target)):
+                raise _taken(target)  # it is finished, or another memory has taken its place
             with Memory.open(target, embedder="given") as found:
                 commits, records = len(found.history()), len(found)
+            if commits and not mark.noted:
+                raise _taken(target)
             if commits:
                 note(f"{target} has {count(records, 'record')} of a run that was killed; continuing it")
                 shared = {name: settings[name] for name in ("embedder", "index", "metric", "timeout")}
@@ -88,6 +90,7 @@ def _continued(target: Path, task: str, settings: dict[str, Any]) -> Iterator[Me
                 return
             remove_memory(target)
         with _growing(target, settings) as memory:
+            mark.note(memory_id_of(target))
             yield memory
 
 

@@ -11,21 +11,52 @@ from typing import Final
 from memvid_core.errors import LockedError
 from memvid_core.system.file_lock import still_named, system_lock
 
-__all__ = ["being_made", "finished", "was_left"]
+__all__ = ["Mark", "being_made", "finished", "was_left"]
 
 _SUFFIX: Final = ".making"
+_MOST_NOTED: Final = 64
 _FLAGS: Final = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
+class Mark:
+    """The mark of a file that is being made.
+
+    Args:
+        descriptor: The open mark; None if there can be none.
+        task: What makes the file.
+
+    Attributes:
+        left: Whether a killed process left the mark, in the same task.
+        noted: What that process noted; empty if nothing.
+    """
+
+    def __init__(self, descriptor: int | None, task: bytes) -> None:
+        self._descriptor = descriptor
+        self._head = task + b"\0"
+        found = b"" if descriptor is None else os.read(descriptor, len(self._head) + _MOST_NOTED)
+        self.left = found.startswith(self._head)
+        self.noted = found[len(self._head) :] if self.left else b""
+        if not self.left:
+            self.note(b"")
+
+    def note(self, which: bytes) -> None:
+        """Note which file is being made, such as by its id: another one may take its place."""
+        if self._descriptor is not None:
+            with suppress(OSError):  # a full disk: the file itself says so
+                os.truncate(self._descriptor, 0)
+                os.lseek(self._descriptor, 0, os.SEEK_SET)
+                os.write(self._descriptor, self._head + which)
+
+
 @contextmanager
-def being_made(target: Path, task: bytes) -> Iterator[bool]:
-    """Mark a file as unfinished during a block, and yield whether a killed process left it so in the same task.
+def being_made(target: Path, task: bytes) -> Iterator[Mark]:
+    """Mark a file as unfinished during a block, and yield the mark, which a killed process may have left.
 
     The mark is a locked file next to it, which is deleted at the end of the block, and stays if the process is killed.
 
     Args:
         target: The file, which grows during the block.
-        task: What the block does. The mark of another task is replaced.
+        task: What the block does, without zero bytes. The mark of another task is replaced.
 
     Raises:
         LockedError: Another process is making the file.
@@ -34,17 +65,12 @@ def being_made(target: Path, task: bytes) -> Iterator[bool]:
     try:
         descriptor = _opened(mark, os.O_CREAT)
     except OSError:  # the file itself cannot be made either, which says why
-        yield False
+        yield Mark(None, task)
         return
     if descriptor is None:
         raise LockedError(f"another process is making {target}")
     try:
-        left = os.read(descriptor, len(task) + 1)
-        with suppress(OSError):  # a full disk: the file itself says so
-            os.truncate(descriptor, 0)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            os.write(descriptor, task)
-        yield left == task
+        yield Mark(descriptor, task)
     finally:
         _close_and_delete(mark, descriptor)
 
@@ -52,7 +78,7 @@ def being_made(target: Path, task: bytes) -> Iterator[bool]:
 def was_left(target: Path, task: bytes) -> bool:
     """Return whether a file has the mark of a task: a process is doing it, or was killed while it did."""
     try:
-        return _mark_of(target).read_bytes() == task
+        return _mark_of(target).read_bytes().startswith(task + b"\0")
     except OSError:
         return False
 

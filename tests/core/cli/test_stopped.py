@@ -176,6 +176,18 @@ def test_a_killed_build_is_continued_by_the_same_command_alone(place: Path) -> N
     assert not [path for path in place.iterdir() if path.name.endswith(".making")]
 
 
+@pytest.mark.parametrize("command", [["build", "docs", "--force", "--include", "0*"], ["import", "a.jsonl"]])
+def test_a_memory_in_the_place_of_what_a_killed_build_left_is_not_continued(place: Path, command: list[str]) -> None:
+    program = KILLED.replace("sys.addaudithook(seen)", _AFTER_TWO)
+    assert process("build", "docs", "-o", "x.mp4", 1, code=program).code == 9
+    if command[0] == "import":
+        _remove(Path("x.mp4"))
+    assert memvid(*command, "-o", "x.mp4").code == 0
+    made = of_memory(Path("x.mp4"))
+    assert memvid("build", "docs", "-o", "x.mp4").code == 5
+    assert of_memory(Path("x.mp4")) == made
+
+
 def test_what_a_killed_build_left_is_complete_after_a_sync(place: Path) -> None:
     program = KILLED.replace("sys.addaudithook(seen)", _AFTER_TWO)
     assert process("build", "docs", "-o", "x.mp4", 1, code=program).code == 9

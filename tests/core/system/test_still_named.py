@@ -112,10 +112,10 @@ class TestMarksOfUnfinishedFiles:
     @pytest.mark.skipif(os.name == "nt", reason="Windows deletes no file that is open")
     def test_one_whose_maker_ends_while_it_is_opened_says_nothing_of_the_next(self, tmp_path: Path, use: Use) -> None:
         target, first, left = tmp_path / "a", ExitStack(), []
-        left.append(first.enter_context(being_made(target, b"task")))
+        left.append(first.enter_context(being_made(target, b"task")).left)
         use(unfinished, Interrupted(first.close))
-        with being_made(target, b"task") as was:
-            left.append(was)
+        with being_made(target, b"task") as mark:
+            left.append(mark.left)
             assert was_left(target, b"task")  # its own mark has the name
         assert left == [False, False]
         assert list(tmp_path.iterdir()) == []
@@ -131,8 +131,8 @@ class TestMarksOfUnfinishedFiles:
         with pytest.raises(LockedError, match="another process is making"), being_made(tmp_path / "a", b"new"):
             raise AssertionError
         os.close(another.descriptor)
-        with being_made(tmp_path / "a", b"new") as was:
-            assert was
+        with being_made(tmp_path / "a", b"new") as again:
+            assert not again.left
         assert not mark.exists()
 
 

@@ -248,7 +248,7 @@ def opened(
 
 
 def stored_ids(memory: Memory, ids: Iterable[str]) -> list[str]:
-    """Return ids as records have them: an id that no record has may be another spelling of one, as of a file's name."""
+    """Return ids as records have them: for an id that no record has, another Unicode spelling of it is looked for."""
     from memvid_core.system.spellings import spellings
 
     forms = (next((form for form in spellings(each) if form in memory), each) for each in ids)

@@ -1,4 +1,4 @@
-"""Marks of files that grow in place: who finds one of a killed process knows that the file is not finished."""
+"""Marks of files that grow in place: the mark of a killed process tells that its file is not finished."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ class CheckedRows:
         return stored
 
     def _sums_of(self, rows: NDArray[np.int64]) -> Bytes:
-        """Return the checksums of some rows; for many rows, all are read at once, and kept in RAM."""
+        """Return the checksums of some rows; once they were many, all are read at once, and kept in RAM."""
         size = 8 * self._columns
         self._summed += len(rows)
         if self._summed < _MANY:

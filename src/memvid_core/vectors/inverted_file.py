@@ -22,7 +22,7 @@ DEPTHS: Final = (10, 100)
 """How many of the nearest rows are to be found, to measure how many entries of lists that takes."""
 
 TIES: Final = 8
-"""Times as many rows as wanted that are as good as the last of them: copies, which lists do not part."""
+"""If more than so many times the wanted rows are as good as the last of them, they are copies: lists do not help."""
 
 _LIST_ROWS: Final = 16  # rows a list holds on average when it is made, were each in one
 _MANY_LISTS: Final = 1 << 15  # more are made only so that a list holds no more than four times that

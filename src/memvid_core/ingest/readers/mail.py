@@ -148,7 +148,7 @@ def _header(message: Message, name: str) -> str:
 
 
 def _undeclared(message: Message, name: str) -> str:
-    """Return a header whose bytes are no Unicode, as the texts of the message are decoded; empty if it is another."""
+    """Return a header of undeclared charset, decoded as the texts of the message are; empty if it is ASCII."""
     raw = next((str(value) for key, value in message.raw_items() if key.lower() == name.lower()), "")
     data = raw.encode("utf-8", "surrogateescape")
     if data.isascii():

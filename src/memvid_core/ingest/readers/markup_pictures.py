@@ -57,7 +57,7 @@ _TEX_ALT = re.compile(r"(?:^|,)\s*alt\s*=\s*(?:\{([^{}]*)\}|([^,{}]*))")
 
 
 def or_pictures(sections: list[Section], addresses: list[str]) -> list[Section]:
-    """Return the sections of a text, or of one that has nothing but pictures what these show."""
+    """Return the sections of a text; if it has only pictures, the sections that are read in these."""
     if any(section.text.strip() for section in sections):
         return sections
     return read_pictures([partial(of_data_url, address) for address in addresses], {})
@@ -245,7 +245,7 @@ def tex_pictures(text: str) -> tuple[str, list[str]]:
 
 
 def _outside(text: str, fence: Callable[[str], object], change: Callable[[str], str]) -> str:
-    """Return a text whose lines were changed, but those between two equal lines that are a fence."""
+    """Return a text with its lines changed, except for those between two equal lines that are a fence."""
     lines = text.split("\n")
     within = ""
     for at, line in enumerate(lines):

@@ -291,7 +291,7 @@ class Session:
         return await self.in_turn(self._commit, request, embedded)
 
     def _commit(self, request: AddRequest | UpdateRequest, embedded: NDArray[Any] | None) -> list[str]:
-        """Commit a request; then, if words are searched, learn about the rankings, so that the next question need not."""
+        """Commit a request; if words are searched, learn about the rankings then, so that no question has to."""
         ids = self.writer.commit(request, embedded)
         with suppress(Exception):  # what was committed stays; the next question tries again, and says what fails
             if self.searcher.has_doubled(self.newest):

@@ -13,7 +13,7 @@ import numpy as np
 from langchain_memvid.wording import our_words
 from memvid_core import (
     HashingEmbedder,
-    IndexName,
+    Index,
     InvalidInputError,
     Library,
     LockedError,
@@ -75,7 +75,7 @@ def open_memory(
     named: str = "embedding=",
     codec: str = "pcm",
     vector_dtype: Any = None,
-    index: IndexName = "auto",
+    index: Index = "auto",
     metric: Metric | None = None,
     index_dir: StrPath | None = None,
     timeout: float = 30.0,

@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from langchain_memvid.documents import Filter
-from memvid_core import GivenSynonyms, IndexName, Memory, Metric, Recency
+from memvid_core import GivenSynonyms, Index, Memory, Metric, Recency
 
 __all__ = [
     "AddOptions",
@@ -82,7 +82,7 @@ class OpenOptions(TypedDict, total=False):
     index_dir: str | os.PathLike[str] | None
     retrieval_mode: RetrievalMode | None
     memory: Memory | None
-    index: IndexName
+    index: Index
     metric: Metric | None
     timeout: float
     storage_options: Mapping[str, Any] | None

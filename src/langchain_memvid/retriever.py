@@ -19,7 +19,7 @@ from langchain_memvid.parameters import RetrievalMode
 from langchain_memvid.reranking import arerank, rerank, to_reranker
 from langchain_memvid.search import check_threshold
 from langchain_memvid.vectorstore import MemvidVectorStore
-from memvid_core import IndexName, run_in_thread
+from memvid_core import Index, run_in_thread
 
 __all__ = ["MemvidRetriever"]
 
@@ -62,7 +62,7 @@ class MemvidRetriever(BaseRetriever):
     """The file of a memory, or its URL, opened for reading if ``vectorstore`` is not given."""
     embedding: Any = None
     """The embedder that wrote the file at ``path``; None for the built-in one."""
-    index: IndexName = "auto"
+    index: Index = "auto"
     """How vectors are searched in the file at ``path``, as in ``Memory.open``."""
     timeout: float = 30.0
     """How many seconds the store at ``path`` waits for other processes."""

@@ -28,7 +28,7 @@ from langchain_memvid.parameters import (
 from langchain_memvid.search import Searches, check_mode
 from langchain_memvid.sharing import records_of_others
 from langchain_memvid.wording import our_words
-from memvid_core import IndexName, InvalidInputError, Library, Memory, MemoryNotFoundError, Metric, run_in_thread
+from memvid_core import Index, InvalidInputError, Library, Memory, MemoryNotFoundError, Metric, run_in_thread
 
 __all__ = ["MemvidVectorStore"]
 
@@ -69,8 +69,8 @@ class MemvidVectorStore(Searches, OverMemory):
         vector_dtype: The dtype of vectors in a new file: ``"float16"`` (the default in a file), ``"float32"``,
             ``"float64"`` (the default in RAM), ``"int8"`` or ``"none"``.
         codec: How a new file stores payloads as pictures: ``"pcm"`` or ``"qr"``.
-        index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"`` or ``"ivf"``, as in
-            :meth:`memvid_core.Memory.open`. It is not stored in the file.
+        index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"``, ``"ivf"`` or ``Ivf``,
+            as in :meth:`memvid_core.Memory.open`. It is not stored in the file.
         metric: How a new file compares vectors: ``"cosine"`` (the default), ``"euclidean"``, ``"manhattan"`` or
             ``"chebyshev"``. For an existing file, it must be the metric of that file; None uses the file's metric.
         index_dir: The folder of the index; by default ``<path>.index``, next to the file.
@@ -102,7 +102,7 @@ class MemvidVectorStore(Searches, OverMemory):
         mode: Literal["a", "r"] = "a",
         vector_dtype: VectorDtype | None = None,
         codec: str = "pcm",
-        index: IndexName = "auto",
+        index: Index = "auto",
         metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         retrieval_mode: RetrievalMode | None = None,

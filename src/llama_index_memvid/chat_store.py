@@ -15,7 +15,7 @@ from typing_extensions import override
 from llama_index_memvid.messages import message_of, text_of, what_else
 from llama_index_memvid.opening import IN_RAM, OverMemory, memory_of, mode_of
 from llama_index_memvid.wording import our_words
-from memvid_core import IndexName, InvalidInputError, Library, Memory, Metric, Record, WriterThread, run_in_thread
+from memvid_core import Index, InvalidInputError, Library, Memory, Metric, Record, WriterThread, run_in_thread
 
 __all__ = ["MemvidChatStore"]
 
@@ -71,7 +71,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
         *,
         mode: Literal["a", "r"] = "a",
         memory: Memory | None = None,
-        index: IndexName = "auto",
+        index: Index = "auto",
         metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         timeout: float = 30.0,

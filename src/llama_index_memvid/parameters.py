@@ -9,7 +9,7 @@ from typing import Any, Literal
 from llama_index.core.callbacks import CallbackManager
 from typing_extensions import TypedDict
 
-from memvid_core import GivenSynonyms, IndexName, Memory, Metric, Rerank
+from memvid_core import GivenSynonyms, Index, Memory, Metric, Rerank
 
 __all__ = [
     "AnywhereOptions",
@@ -62,7 +62,7 @@ class ReopenOptions(TypedDict, total=False):
     codec: str
     index_dir: str | os.PathLike[str] | None
     memory: Memory | None
-    index: IndexName
+    index: Index
     metric: Metric | None
     timeout: float
     storage_options: Mapping[str, Any] | None

@@ -35,7 +35,7 @@ from llama_index_memvid.querying import NodeSearch, scope_of, to_result
 from llama_index_memvid.sharing import delete_nodes_that
 from llama_index_memvid.wording import our_words
 from memvid_core import (
-    IndexName,
+    Index,
     InvalidInputError,
     Library,
     Memory,
@@ -75,8 +75,8 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         vector_dtype: The dtype of embeddings in a new file: ``"float16"`` (the default in a file), ``"float32"``,
             ``"float64"`` (the default in RAM, exact) or ``"int8"``.
         codec: How a new file stores payloads as pictures: ``"pcm"`` or ``"qr"``.
-        index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"`` or ``"ivf"``, as in
-            :meth:`memvid_core.Memory.open`. It is not stored in the file.
+        index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"``, ``"ivf"`` or ``Ivf``,
+            as in :meth:`memvid_core.Memory.open`. It is not stored in the file.
         metric: How a new file compares vectors: ``"cosine"`` (the default), ``"euclidean"``, ``"manhattan"`` or
             ``"chebyshev"``. For an existing file, it must be the metric of that file; None uses the file's metric.
             Similarities are cosines, or ``1 / (1 + distance)`` with another metric.
@@ -117,7 +117,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
         embedder: object = None,
         vector_dtype: VectorDtype | None = None,
         codec: str = "pcm",
-        index: IndexName = "auto",
+        index: Index = "auto",
         metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         memory: Memory | Library | None = None,

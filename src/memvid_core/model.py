@@ -21,7 +21,9 @@ __all__ = [
     "FrameLocation",
     "GivenSynonyms",
     "Hit",
+    "Index",
     "IndexName",
+    "Ivf",
     "MemoryInfo",
     "Metric",
     "Passage",
@@ -34,7 +36,7 @@ __all__ = [
 ]
 
 IndexName = Literal["auto", "exact", "sklearn", "quantized", "ivf"]
-"""The vector index; see ``docs/search.md``."""
+"""The name of a vector index; see ``docs/search.md``."""
 
 Metric = Literal["cosine", "euclidean", "manhattan", "chebyshev"]
 """The metric for vectors. The file format numbers the metrics in this order, from 0."""
@@ -49,6 +51,28 @@ GIVEN: Final = "given"
 """The recorded name of a memory whose vectors were all passed with the records. Any embedder may open it later."""
 
 Metadata = dict[str, Any]
+
+
+class Ivf(msgspec.Struct, frozen=True):
+    """The index ``"ivf"``, with the share of the nearest vectors that it is to find; ``"ivf"`` alone is ``Ivf()``.
+
+    Attributes:
+        recall: The share, above 0 and up to 1. A smaller one is found sooner.
+
+    Example:
+        >>> from memvid_core import Memory
+        >>> with Memory.create(":memory:", index=Ivf(recall=0.9)) as memory:
+        ...     memory.add(["the wing lifts"])
+        ...     memory.search("a wing", mode="dense")[0].text
+        ['...']
+        'the wing lifts'
+    """
+
+    recall: float = 0.98
+
+
+Index = IndexName | Ivf
+"""How vectors are searched: the name of an index, or an index with its settings."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

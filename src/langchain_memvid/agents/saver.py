@@ -37,7 +37,7 @@ from langchain_memvid.agents.record_schema import (
 from langchain_memvid.agents.threads import EMPTY, Key, Row, Threads, to_row
 from langchain_memvid.opening import OverMemory
 from langchain_memvid.wording import our_words
-from memvid_core import FilterError, IndexName, InvalidInputError, Memory, Metric, run_in_thread
+from memvid_core import FilterError, Index, InvalidInputError, Memory, Metric, run_in_thread
 
 __all__ = ["MemvidSaver"]
 
@@ -88,7 +88,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
         serde: SerializerProtocol | None = None,
         mode: Literal["a", "r"] = "a",
         memory: Memory | None = None,
-        index: IndexName = "auto",
+        index: Index = "auto",
         metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         timeout: float = 30.0,

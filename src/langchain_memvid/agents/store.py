@@ -45,7 +45,7 @@ from memvid_core import (
     Embedder,
     HashingEmbedder,
     Hit,
-    IndexName,
+    Index,
     InvalidInputError,
     LockedError,
     Memory,
@@ -91,8 +91,9 @@ class MemvidStore(BaseStore, OverMemory):
             restarts its lifetime; this is stored only after a tenth of it has passed.
         mode: ``"a"`` to read and write, ``"r"`` to read.
         memory: An open memory to use instead of ``path``. :meth:`close` leaves it open.
-        vector_index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"`` or ``"ivf"``, as
-            ``index`` of :meth:`memvid_core.Memory.open`; LangGraph uses the name ``index`` for what is embedded.
+        vector_index: How vectors are searched: ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"``, ``"ivf"`` or
+            ``Ivf``, as ``index`` of :meth:`memvid_core.Memory.open`; LangGraph uses the name ``index`` for what is
+            embedded.
         metric: How a new file compares vectors: ``"cosine"`` (the default), ``"euclidean"``, ``"manhattan"`` or
             ``"chebyshev"``. For an existing file, it must be the metric of that file; None uses the file's metric.
         index_dir: The folder of the index; by default ``<path>.index``, next to the file.
@@ -124,7 +125,7 @@ class MemvidStore(BaseStore, OverMemory):
         ttl: TTLConfig | None = None,
         mode: Literal["a", "r"] = "a",
         memory: Memory | None = None,
-        vector_index: IndexName = "auto",
+        vector_index: Index = "auto",
         metric: Metric | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         timeout: float = 30.0,

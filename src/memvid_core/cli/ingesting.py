@@ -29,7 +29,7 @@ from memvid_core.cli.options import (
 from memvid_core.system.unfinished import finished
 
 if TYPE_CHECKING:
-    from memvid_core import IndexName, Memory, Metric
+    from memvid_core import Index, Memory, Metric
 
 __all__ = ["register"]
 
@@ -259,7 +259,7 @@ def import_(
 class _Searching(NamedTuple):
     """Hold the index, and the metric of a new memory."""
 
-    choice: IndexName
+    choice: Index
     metric: Metric | None
 
 

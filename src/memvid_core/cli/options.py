@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 from typer.core import TyperCommand
@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 from memvid_core.cli.places import Place, given_path, memory_place
 
 if TYPE_CHECKING:
-    from memvid_core import IndexName, Memory, Metric
+    from memvid_core import Index, Memory, Metric
 
 __all__ = [
     "WAIT",
@@ -74,12 +74,31 @@ EmbedderName = Annotated[
         "sentence-transformers. By default the built-in embedder, which works offline.",
     ),
 ]
+
+
+def _parsed_index(value: str) -> Any:
+    from memvid_core import IndexName, Ivf
+
+    name, _, recall = value.partition(":")
+    if name == "ivf" and recall:
+        try:
+            return Ivf(float(recall))
+        except ValueError as exc:
+            raise typer.BadParameter(f"{value!r}: the recall is a number above 0 and up to 1") from exc
+    if value not in get_args(IndexName):
+        raise typer.BadParameter(f"{value!r} is none of {', '.join(get_args(IndexName))} and ivf:RECALL")
+    return value
+
+
 IndexChoice = Annotated[
-    Literal["auto", "exact", "sklearn", "quantized", "ivf"],
+    Any,
     typer.Option(
         "--index",
+        metavar="auto|exact|sklearn|quantized|ivf|ivf:RECALL",
+        parser=_parsed_index,
         help="How vectors are searched: auto selects by their number, exact compares all (NumPy), sklearn uses "
-        "scikit-learn's NearestNeighbors, quantized and ivf are for large memories.",
+        "scikit-learn's NearestNeighbors, quantized and ivf are for large memories. ivf:0.9 finds 90 % of the nearest, "
+        "ivf 98 %.",
     ),
 ]
 MetricChoice = Annotated[
@@ -192,7 +211,7 @@ def opened(
     *,
     embedder: str | None = None,
     as_of: int | datetime | None = None,
-    index: IndexName = "auto",
+    index: Index = "auto",
     metric: Metric | None = None,
     timeout: float = WAIT,
     others: Iterable[str] = (),

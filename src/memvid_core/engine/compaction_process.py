@@ -18,7 +18,7 @@ from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.settings import DEFAULTS
 from memvid_core.errors import LockedError, MemvidError
 from memvid_core.journal import Journal
-from memvid_core.model import IndexName
+from memvid_core.model import Index
 
 __all__ = ["CompactionProcess", "CompactionTask", "main"]
 
@@ -31,7 +31,7 @@ class CompactionTask(msgspec.Struct, frozen=True):
 
     path: str
     index_root: str | None
-    strategy: IndexName
+    strategy: Index
     timeout: float
     merged_bytes: int
 

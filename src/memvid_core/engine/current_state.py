@@ -16,7 +16,7 @@ from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.engine.write_turn import WriteTurn
 from memvid_core.errors import ClosedError, MemoryFileError, StorageError
 from memvid_core.journal import Cursor, Journal
-from memvid_core.model import Embedder, IndexName
+from memvid_core.model import Embedder, Index
 
 __all__ = ["CurrentState"]
 
@@ -47,7 +47,7 @@ class CurrentState:
         embedder: Embedder | None,
         timeout: float,
         show_progress: bool | None,
-        strategy: IndexName,
+        strategy: Index,
         cache_bytes: int,
     ) -> None:
         self.mode = mode

@@ -18,7 +18,7 @@ from memvid_core.catalog.catalog import Catalog, CommitContents, CommitRow, Reco
 from memvid_core.catalog.column_files import ColumnFiles
 from memvid_core.catalog.frame_table import FrameTable
 from memvid_core.errors import ClosedError, IndexStaleError, StorageError
-from memvid_core.model import FrameLocation, IndexName, Metric
+from memvid_core.model import FrameLocation, Index, Metric
 from memvid_core.system.boot import boot_id
 from memvid_core.system.folders import bytes_in, matching, paths_in
 from memvid_core.vectors.matrix import StoredDtype
@@ -77,7 +77,7 @@ class IndexFolder:
         name: str,
         *,
         dtype: StoredDtype = "float16",
-        strategy: IndexName = "auto",
+        strategy: Index = "auto",
         metric: Metric = "cosine",
         like: Path | None = None,
         pictures: Pictures | None = None,
@@ -88,7 +88,7 @@ class IndexFolder:
         self._lexical_path = os.path.join(self.folder or "", "lexical")
         self._like = like
         self._dtype: StoredDtype = dtype
-        self._strategy: IndexName = strategy
+        self._strategy: Index = strategy
         self._metric: Metric = metric
         if self.folder is not None:
             self._make_folder(self.folder)
@@ -388,7 +388,7 @@ class IndexFolder:
         """Make the vectors durable, and record that the index can be trusted after a power cut."""
         cursor = self.cursor
         unsynced = cursor is not None and cursor != self.catalog.state("synced")
-        if self._vectors is not None and (unsynced or self._strategy == "ivf"):  # searches change the lists, too
+        if self._vectors is not None and (unsynced or self._vectors.strategy == "ivf"):  # searches change lists
             with self.transaction():
                 self._vectors.sync(self._vector_rows, self._video_rows)
                 self._settle(self._vectors)

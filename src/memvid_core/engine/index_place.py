@@ -14,7 +14,7 @@ from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.journal import FrameLocation, Header, Journal, Known
 from memvid_core.journal.video_vectors import VectorPictures
-from memvid_core.model import IndexName, Metric
+from memvid_core.model import Index, Metric
 from memvid_core.system.atomic_files import compaction_path
 from memvid_core.system.folders import matching
 from memvid_core.system.sqlite_wal import is_busy
@@ -54,9 +54,9 @@ class IndexPlace:
         like: The memory's file; an index gets its permissions.
     """
 
-    def __init__(self, root: Path | None, strategy: IndexName, like: Path | None) -> None:
+    def __init__(self, root: Path | None, strategy: Index, like: Path | None) -> None:
         self._root = root
-        self.strategy: IndexName = strategy
+        self.strategy: Index = strategy
         """The kind of vector index."""
         self._like = like
 

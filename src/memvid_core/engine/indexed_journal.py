@@ -26,7 +26,7 @@ from memvid_core.engine.settings import EngineSettings
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import ClosedError, IndexStaleError, MemvidError, StorageError
 from memvid_core.journal import Batch, Cursor, Journal
-from memvid_core.model import Embedder, FittableEmbedder, IndexName
+from memvid_core.model import Embedder, FittableEmbedder, Index
 from memvid_core.system.telemetry import measured
 
 __all__ = ["IndexedJournal"]
@@ -62,7 +62,7 @@ class IndexedJournal:
         embedder: Embedder | None = None,
         timeout: float = 30.0,
         show_progress: bool | None = None,
-        strategy: IndexName = "auto",
+        strategy: Index = "auto",
         cache_bytes: int = 128 << 20,
         settings: EngineSettings | None = None,
         announced: bool = True,

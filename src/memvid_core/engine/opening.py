@@ -36,7 +36,7 @@ from memvid_core.errors import (
 )
 from memvid_core.journal import Journal
 from memvid_core.journal.last_commit import last_commit
-from memvid_core.model import GIVEN, IndexName, Metric, VectorDtype
+from memvid_core.model import GIVEN, Index, Metric, VectorDtype
 from memvid_core.system.atomic_files import appearing
 from memvid_core.system.remote_copies import RemoteCopy
 from memvid_core.system.remote_urls import is_url, shown_url
@@ -81,7 +81,7 @@ def create(
     codec_options: Mapping[str, Any] | None,
     index_dir: StrPath | None,
     description: str,
-    index: IndexName,
+    index: Index,
     metric: Metric | None,
     timeout: float,
     film: bool | str = False,
@@ -188,7 +188,7 @@ def _open_file(
     index_dir: StrPath | None,
     force: bool,
     show_progress: bool | None,
-    index: IndexName,
+    index: Index,
     metric: Metric | None,
     timeout: float,
     announced: bool = True,
@@ -253,7 +253,7 @@ def _open_newest(open_file: Callable[[], Journal], indexed_of: Callable[[Journal
     raise AssertionError("unreachable")
 
 
-def _check_metric(journal: Journal, index: IndexName, metric: Metric | None) -> None:
+def _check_metric(journal: Journal, index: Index, metric: Metric | None) -> None:
     """Check that the index supports the memory's metric, and that ``metric`` is the memory's.
 
     Raises:

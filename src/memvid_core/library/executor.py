@@ -228,9 +228,11 @@ class OpenShards:
 
     def _evicted(self) -> list[_Open]:
         """Remove the shards beyond the limit that nobody uses; all of them after :meth:`close`."""
-        idle = [key for key, held in self._open.items() if not held.users]
         limit = 0 if self._closed else self._limit
-        return [self._open.pop(key) for key in idle[: max(0, len(self._open) - limit)]]
+        if len(self._open) <= limit:
+            return []
+        idle = [key for key, held in self._open.items() if not held.users]
+        return [self._open.pop(key) for key in idle[: len(self._open) - limit]]
 
     def close(self) -> None:
         """Close every memory that is not in use; the others are closed when their question is answered."""

@@ -15,7 +15,7 @@ from memvid_core.engine.opening import IN_RAM
 from memvid_core.engine.session import Session
 from memvid_core.errors import InvalidInputError, storage_errors
 from memvid_core.memory.aio import AsyncMemory
-from memvid_core.model import IndexName, Metric, VectorDtype
+from memvid_core.model import Index, Metric, VectorDtype
 
 __all__ = ["Memory", "session_of"]
 
@@ -52,7 +52,7 @@ class Memory(AsyncMemory):
         codec_options: Mapping[str, Any] | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         description: str = "",
-        index: IndexName = "auto",
+        index: Index = "auto",
         metric: Metric = "cosine",
         timeout: float = 30.0,
         auto_compact: float | None = None,
@@ -115,7 +115,7 @@ class Memory(AsyncMemory):
         index_dir: str | os.PathLike[str] | None = None,
         force: bool = False,
         show_progress: bool | None = None,
-        index: IndexName = "auto",
+        index: Index = "auto",
         metric: Metric | None = None,
         create: bool = False,
         timeout: float = 30.0,
@@ -140,7 +140,8 @@ class Memory(AsyncMemory):
                 (NumPy), ``"sklearn"`` (scikit-learn's ``NearestNeighbors``), ``"quantized"`` (search codes, rescore
                 exactly), or ``"ivf"`` (inverted file, for hundreds of thousands of records; built at the first search
                 and saved when a writer closes). The last two support cosine only, and may miss one or two hits in a
-                hundred. It is not stored in the file: each process may choose another.
+                hundred; ``Ivf(recall=0.9)`` is ``"ivf"`` with another share to find. It is not stored in the file: each
+                process may choose another.
             metric: The expected metric, and the metric of a memory that ``create`` creates; None accepts any, and is
                 cosine for a new memory.
             create: With mode ``"a"``, create the memory if it does not exist, with ``embedder`` and the defaults of
@@ -208,7 +209,7 @@ class Memory(AsyncMemory):
         index_dir: str | os.PathLike[str] | None = None,
         force: bool = False,
         show_progress: bool | None = None,
-        index: IndexName = "auto",
+        index: Index = "auto",
         metric: Metric | None = None,
         create: bool = False,
         timeout: float = 30.0,  # noqa: ASYNC109  # of later commits, not of this call
@@ -258,7 +259,7 @@ class Memory(AsyncMemory):
         codec_options: Mapping[str, Any] | None = None,
         index_dir: str | os.PathLike[str] | None = None,
         description: str = "",
-        index: IndexName = "auto",
+        index: Index = "auto",
         metric: Metric = "cosine",
         timeout: float = 30.0,  # noqa: ASYNC109  # of later commits, not of this call
         auto_compact: float | None = None,

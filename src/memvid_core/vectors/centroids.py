@@ -101,12 +101,14 @@ class Lists(NamedTuple):
         rows: How many rows are in lists.
         order: (EACH * rows,) int32, the row of each entry.
         starts: (centroids + 2,) int64; the last list is of rows without a vector.
+        sizes: (centroids + 1,) int64.
         signs: (EACH * rows, 4) uint64, the signs of each entry's row.
     """
 
     rows: int
     order: NDArray[np.int32]
     starts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
     signs: Codes
 
     @classmethod
@@ -114,7 +116,8 @@ class Lists(NamedTuple):
         """Return the lists of rows whose centroids and signs, (blocks, 4, 8192), are known."""
         starts = np.zeros(centroids + 2, dtype=np.int64)
         flat = nearest.reshape(-1)
-        np.cumsum(np.bincount(flat, minlength=centroids + 1), out=starts[1:])
+        sizes = np.bincount(flat, minlength=centroids + 1)
+        np.cumsum(sizes, out=starts[1:])
         order = (np.argsort(flat, kind="stable") // EACH).astype(np.int32)
         of_rows = np.ascontiguousarray(signs.transpose(0, 2, 1)).reshape(-1, signs.shape[1])
-        return cls(len(nearest), order, starts, of_rows.take(order, axis=0))
+        return cls(len(nearest), order, starts, sizes, of_rows.take(order, axis=0))

@@ -20,7 +20,7 @@ from memvid_core.vectors.kept_rows import lazy_bytes
 
 __all__ = ["CheckedRows"]
 
-_MANY: Final = 256  # rows whose checksums are not read one by one
+_MANY: Final = 256  # rows whose checksums are read one by one, at most: then all are read at once
 _KEPT_AFTER: Final = 4  # calls, about one search: to keep a row takes the first page of memory, which is slower
 _AHEAD_AFTER: Final = 8  # calls, about two searches: a process may search only once
 _AHEAD_BYTES: Final = 1 << 22  # read ahead by each later call, so that all rows are in RAM after some searches
@@ -56,6 +56,7 @@ class CheckedRows:
         self._lock = threading.Lock()
         self._rows = 0  # committed, as far as is known
         self._calls = 0
+        self._summed = 0  # rows whose checksums were read one by one
         self._ahead = 0  # rows below this were read ahead
         self._whole = 0  # and are all kept
         self._kept = np.empty((0, row_bytes), dtype=np.uint8), np.zeros(0, dtype=np.bool_)
@@ -195,7 +196,8 @@ class CheckedRows:
     def _sums_of(self, rows: NDArray[np.int64]) -> Bytes:
         """Return the checksums of some rows; for many rows, all are read at once, and kept in RAM."""
         size = 8 * self._columns
-        if len(rows) < _MANY:
+        self._summed += len(rows)
+        if self._summed < _MANY:
             return self._sums.pieces(rows * size, size)
         end = max(self._rows, int(rows.max()) + 1) * size
         return self._sums.start(end)[:end].reshape(-1, size).take(rows, axis=0)

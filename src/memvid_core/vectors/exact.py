@@ -94,6 +94,9 @@ def best(query: Matrix, vectors: Matrix, rows: Rows, k: int) -> tuple[Rows, NDAr
     Returns:
         Row numbers and float32 cosines in [-1, 1], best first; fewer than k when m is smaller.
     """
+    if len(rows) > 4 * k:  # most are out of the question: float32 shows which
+        near = near_best(np.vecdot(vectors, query), k, _slack(len(query)))
+        vectors, rows = vectors[near], rows[near]
     wide = vectors.astype(np.float64)
     scores = np.vecdot(wide, query.astype(np.float64))
     # Rounding of the stored rows moves their length by up to 2**-11: divide it out, so that a vector finds itself at 1.
@@ -189,7 +192,11 @@ def exact_candidates(
 
 def slack_of(store: RowStore) -> float:
     """Return how far a raw dot product may be from the cosine: rounding to float16 changes the length of a row."""
-    return max(SLACK, 2.0**-9 / float(np.sqrt(store.dimension))) if store.dtype == np.float16 else SLACK
+    return _slack(store.dimension) if store.dtype == np.float16 else SLACK
+
+
+def _slack(dimension: int) -> float:
+    return max(SLACK, 2.0**-9 / float(np.sqrt(dimension)))
 
 
 class ExactSearch:

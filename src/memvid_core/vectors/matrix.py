@@ -17,6 +17,7 @@ from memvid_core.errors import DimensionError, IndexStaleError, VectorError
 from memvid_core.vectors import settings
 from memvid_core.vectors.checked_rows import CheckedRows
 from memvid_core.vectors.growing_file import GrowingFile, row_sums
+from memvid_core.vectors.last_rows import LastRows
 
 __all__ = ["FileRows", "IndexStaleError", "RamRows", "RowStore", "StoredDtype", "narrow", "normalized", "take", "widen"]
 
@@ -278,11 +279,13 @@ class FileRows:
         self._file = GrowingFile(self.path, writable=writable)
         self._sums = GrowingFile(self.path.with_name(self.path.name + ".sums"), writable=writable)
         self._checked = CheckedRows(self._file, self._sums, self._row_bytes, most_bytes=settings.DEFAULTS.kept_bytes)
+        self._last = LastRows()
 
     def sync(self, rows: int, kept: int) -> None:
         """See that the files are still those that their names stand for, and long enough."""
         self._file.assert_named()
         self._checked.sync(rows, kept)
+        self._last = LastRows()
 
     def write(self, first_row: int, unit: Matrix) -> None:
         """Store unit rows from ``first_row`` on, over whatever an unfinished write left there."""
@@ -296,6 +299,7 @@ class FileRows:
             self._file.write(first * self._row_bytes, block.data.cast("B"))
             self._sums.write(first * sums.itemsize, sums.data.cast("B"))
         self._checked.forget(first_row)
+        self._last = LastRows()
 
     @property
     def paths(self) -> tuple[Path, Path]:
@@ -309,14 +313,25 @@ class FileRows:
     def read(self, rows: NDArray[np.int64], out: Matrix | None = None) -> Matrix:
         """Return some rows as float32."""
         if self.dtype == np.float32:
-            return self._checked.take(rows).view(np.float32)
+            return self._taken(rows).view(np.float32)
         if out is None:
             out = np.empty((len(rows), self.dimension), dtype=np.float32)
         step = max(1, _BLOCK_FLOATS // self.dimension)
         for start in range(0, len(rows), step):
-            stored = self._checked.take(rows[start : start + step]).view(self.dtype)
+            stored = self._taken(rows[start : start + step]).view(self.dtype)
             widen(stored, out[start : start + step])
         return out
+
+    def _taken(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the bytes of some rows; of those that do not stay in RAM, some that were read just now are there."""
+        if self._checked.kept:
+            return self._checked.take(rows)
+        last = self._last
+        found = last.take(self, rows)
+        if found is None:
+            found = self._checked.take(rows)
+            last.keep(self, rows, found)
+        return found
 
     def check(self, rows: int) -> None:
         """Read rows into RAM, compared with their checksums; too many for that are compared when they are read."""
@@ -350,6 +365,7 @@ class FileRows:
         self._file.close()
         self._sums.close()
         self._checked.close()
+        self._last = LastRows()
 
     @property
     def nbytes(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from memvid_core.errors import DimensionError, InvalidInputError, VectorError
-from memvid_core.model import IndexName, Metric
+from memvid_core.model import IndexName, Ivf, Metric
 
 __all__ = [
     "check_choice",
@@ -44,11 +44,12 @@ def check_choice(index: object, metric: object) -> None:
     """Check the name of an index and of a metric, and that the index can search by the metric.
 
     Args:
-        index: One of ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"``, ``"ivf"``.
+        index: One of ``"auto"``, ``"exact"``, ``"sklearn"``, ``"quantized"``, ``"ivf"``, or an ``Ivf``.
         metric: One of ``"cosine"``, ``"euclidean"``, ``"manhattan"``, ``"chebyshev"``.
 
     Raises:
-        InvalidInputError: A name is not known, or the two do not go together; the message names what does.
+        InvalidInputError: A name is not known, a recall is not possible, or the two do not go together; the message
+            names what does.
 
     Example:
         >>> check_choice("sklearn", "manhattan")
@@ -58,8 +59,12 @@ def check_choice(index: object, metric: object) -> None:
         memvid_core.errors.InvalidInputError: index='ivf' compares by cosine only, and the metric is 'manhattan': use \
 index='auto', 'exact' or 'sklearn'
     """
-    if index not in get_args(IndexName):
-        raise InvalidInputError(f"index is {_listed(get_args(IndexName))}, not {index!r}")
+    if isinstance(index, Ivf):
+        recall: object = index.recall
+        if isinstance(recall, bool) or not isinstance(recall, int | float) or not 0.0 < recall <= 1.0:
+            raise InvalidInputError(f"the recall of Ivf is a number above 0 and up to 1, not {recall!r}")
+    elif index not in get_args(IndexName):
+        raise InvalidInputError(f"index is {_listed(get_args(IndexName))} or an Ivf, not {index!r}")
     if metric not in get_args(Metric):
         known = _OTHER_NAMES.get(metric.lower()) if isinstance(metric, str) else None
         hint = f"; {metric!r} is called {known!r} here" if known else ""

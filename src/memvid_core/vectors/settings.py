@@ -18,13 +18,13 @@ class VectorSettings:
         refit_until: A fit on this many rows is kept.
         unlisted_rows: The newest rows of an inverted file whose lists are looked up one by one, at least; one in 32 of
             many rows.
-        recall: The share of the true nearest rows that an inverted file is to find.
         asked: The rows that are asked for, to measure what it finds.
-        entries: The entries of its lists that a query looks at, at least.
+        entries: The entries of its lists that a query looks at, at least; fewer where more may be missed than usual.
         pool: The centroids whose levels are compared, times the lists that are looked into.
         scanned: The rows whose signs are scanned in the time that an entry of a list takes.
         picked: The rows of those lists whose levels are weighed, plus 8 k.
-        compared: The rows of these that are read and compared, plus 4 k.
+        compared: The rows of these that are read and compared, plus 4 k, at most.
+        compared_first: Those that are compared in any case, plus 4 k.
         kept_bytes: A matrix larger than this is not kept in RAM.
         copied_bytes: The size up to which float16 rows are copied to float32 in RAM.
         piece_floats: The components of a piece of an exact search: with its float32 copy, about one core's L2 cache.
@@ -43,13 +43,13 @@ class VectorSettings:
     refit_growth: int = 4
     refit_until: int = 1 << 18
     unlisted_rows: int = 4096
-    recall: float = 0.98
     asked: int = 256
     entries: int = 4000
     pool: int = 3
     scanned: int = 32
     picked: int = 1400
     compared: int = 260
+    compared_first: int = 80
     kept_bytes: int = 256 << 20
     copied_bytes: int = 64 << 20
     piece_floats: int = 512 * 384

@@ -24,7 +24,7 @@ from memvid_core.errors import (
     QueryError,
     ReadOnlyError,
 )
-from memvid_core.model import FrameLocation, IndexName, Metric
+from memvid_core.model import FrameLocation, Index, IndexName, Ivf, Metric
 from memvid_core.system.atomic_files import remove_all_left
 from memvid_core.vectors import settings
 from memvid_core.vectors.codes_for_others import CodesForOthers
@@ -56,7 +56,7 @@ class VectorIndex:
         dtype: How rows are stored: "float16" or "float32".
         writable: Whether ``extend`` may be called; a reader never creates or changes a file.
         strategy: "auto" (exact while rows are few, then quantized), or one by name: "exact", "sklearn"
-            (``sklearn.neighbors.NearestNeighbors``), "quantized", "ivf" (lists around centroids).
+            (``sklearn.neighbors.NearestNeighbors``), "quantized", "ivf" (lists around centroids), or ``Ivf``.
         metric: "cosine", or a distance: "euclidean", "manhattan", "chebyshev". Rows are kept with length 1 for cosine,
             and as given for a distance.
         pictures: The video that the same rows are stored in, from which a large index reads them, for cosine only; it
@@ -82,7 +82,7 @@ class VectorIndex:
         folder: Path | None = None,
         dtype: StoredDtype = "float16",
         writable: bool = True,
-        strategy: IndexName = "auto",
+        strategy: Index = "auto",
         metric: Metric = "cosine",
         pictures: Pictures | None = None,
     ) -> None:
@@ -92,7 +92,7 @@ class VectorIndex:
             raise InvalidInputError(f"dtype {dtype!r} is none of {get_args(StoredDtype)}")
         check_choice(strategy, metric)
         self.dimension = dimension
-        self.strategy: IndexName = strategy
+        self.strategy: IndexName = "ivf" if isinstance(strategy, Ivf) else strategy
         self.metric: Metric = metric
         by_cosine = metric == "cosine"
         self._prepared = normalized if by_cosine else raw
@@ -117,7 +117,7 @@ class VectorIndex:
         self._final = 0  # rows that a catalog counts: nobody writes them again
         self._closed = False
 
-    def _choose(self, strategy: IndexName, folder: Path | None) -> SearchStrategy:
+    def _choose(self, strategy: Index, folder: Path | None) -> SearchStrategy:
         if self.metric != "cosine":
             return SklearnSearch(self._store, self.metric) if strategy == "sklearn" else self._exact()
         kept_rows = -(-settings.DEFAULTS.auto_floats // self.dimension)
@@ -128,8 +128,9 @@ class VectorIndex:
             least_rows=1 if strategy == "quantized" else kept_rows,
             kept_rows=kept_rows,
         )
-        if strategy == "ivf":
-            return IvfSearch(codes, folder, writable=self._writable)
+        if strategy == "ivf" or isinstance(strategy, Ivf):
+            recall = Ivf().recall if strategy == "ivf" else strategy.recall
+            return IvfSearch(codes, folder, writable=self._writable, recall=recall)
         if strategy in ("exact", "sklearn"):
             search = SklearnSearch(self._store) if strategy == "sklearn" else self._exact()
             return search if folder is None else CodesForOthers(search, codes)

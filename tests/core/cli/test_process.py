@@ -199,6 +199,18 @@ if sys.platform != "win32":
         assert 2 <= len(text) <= 4
         assert max(map(cell_len, text)) > width - 20
 
+    @pytest.mark.parametrize("width", [40, 80])
+    def test_on_a_terminal_a_message_is_wrapped_and_its_command_is_not(tmp_path: Path, width: int) -> None:
+        path = tmp_path / "a folder of wings" / "nothing.mp4"
+        code, shown = on_a_terminal("info", path, width=width)
+        assert code == 4
+        *lines, command = plain(shown).splitlines()
+        assert command == "  memvid build PATHS -o nothing.mp4"
+        assert max(map(cell_len, lines)) <= width
+        words = f"error: {path} does not exist; create it with:"
+        assert "".join(" ".join(lines).split()) == "".join(words.split())
+        assert lines[-1].endswith("with:")
+
     def test_on_a_terminal_no_color_is_respected_and_json_is_indented(notes: Path) -> None:
         code, shown = on_a_terminal("search", notes, "wing", NO_COLOR="1")
         assert code == 0
@@ -226,6 +238,10 @@ if sys.platform != "win32":
         assert code == 0
         assert "60/60" in shown
         assert plain(shown).splitlines()[-1].startswith("notes.mp4: 120 records from 60 files in ")
+
+    def test_a_bar_says_that_it_waits_for_records_to_be_stored(many: Path) -> None:
+        code, shown = on_a_terminal("build", many, "-o", "notes.mp4")
+        assert (code, "Storing 120 records" in plain(shown)) == (0, True)
 
     def test_a_bar_leaves_room_for_the_echo_of_ctrl_c(many: Path) -> None:
         # Behind a full line the echo opens a second one, and the bar is cleared a line too low.

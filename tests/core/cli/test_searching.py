@@ -193,7 +193,7 @@ def test_place_says_what_the_id_does_not() -> None:
     assert searching.place("x", {}) == ""
 
 
-@pytest.mark.parametrize("index", ["auto", "exact", "sklearn", "quantized", "ivf"])
+@pytest.mark.parametrize("index", ["auto", "exact", "sklearn", "quantized", "ivf", "ivf:0.9", "ivf:1"])
 def test_an_index_of_ones_own_choice(notes: Path, index: str) -> None:
     wanted = memvid("search", notes, "flaps and lift", "--mode", "dense", "--json").json
     assert memvid("search", notes, "flaps and lift", "--mode", "dense", "--index", index, "--json").json == wanted
@@ -212,6 +212,9 @@ def test_a_memory_with_a_metric_of_its_own(notes: Path, tmp_path: Path) -> None:
         (("search", made, "lift", "--index", "ivf"), "cosine only"),
         (("add", made, page, "--metric", "cosine"), "'euclidean', not by 'cosine'"),
         (("search", made, "lift", "--index", "tree"), "tree"),
+        (("search", made, "lift", "--index", "ivf:many"), "above 0 and up to 1"),
+        (("search", made, "lift", "--index", "ivf:1.5"), "above 0 and up to 1"),
+        (("search", made, "lift", "--index", "exact:0.9"), "exact:0.9"),
     ):
         done = memvid(*arguments)
         assert done.code

@@ -19,7 +19,16 @@ import msgspec
 import numpy as np
 import pytest
 
-from memvid_core import HashingEmbedder, InvalidInputError, LockedError, Memory, MemoryFileError, MemvidError
+from memvid_core import (
+    HashingEmbedder,
+    Index,
+    InvalidInputError,
+    Ivf,
+    LockedError,
+    Memory,
+    MemoryFileError,
+    MemvidError,
+)
 from memvid_core.engine import compaction, compaction_policy, settings
 from memvid_core.engine.compaction_process import CompactionProcess, CompactionTask
 from memvid_core.engine.settings import EngineSettings
@@ -577,6 +586,17 @@ class TestAutoCompact:
         os.link(path, path.with_name("second name.mp4"))
         with pytest.raises(MemvidError, match="2 names"):
             CompactionProcess(CompactionTask(str(path), str(path) + ".index", "auto", 30.0, 1 << 20)).result()
+
+    @pytest.mark.parametrize("index", ["exact", Ivf(0.9)])
+    def test_another_process_is_told_how_vectors_are_searched(self, path: Path, index: Index) -> None:
+        with Memory.create(path, embed, index=index) as memory:
+            for i in range(16):
+                memory.add(f"text {i}", ids=str(i))
+        task = CompactionTask(str(path), str(path) + ".index", index, 30.0, 1 << 20)
+        assert CompactionProcess(task).result() is not None
+        with Memory.open(path, embedder=embed, index=index) as memory:
+            assert memory._indexed.refresh().epoch.journal.header.epoch == 1
+            assert len(memory) == 16
 
     def test_what_a_fold_saves_is_estimated_well(self, path: Path) -> None:
         with Memory.create(path, embed) as memory:

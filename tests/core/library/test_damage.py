@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from memvid_core import DamagedLibraryError, IncompleteSearchError, Library, Memory, MemoryFileError, MemvidError
+from memvid_core.library.manifest import read_description, read_manifest
+from memvid_core.library.objects import LocalObjects
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
 
@@ -206,3 +208,54 @@ def test_the_error_crosses_processes_whole(library: Library) -> None:
         caught.value.report,
         plain(caught.value.hits),
     )
+
+
+@pytest.mark.parametrize("folder", ["", "manifest"])
+def test_a_flipped_bit_of_any_byte_of_a_manifest_and_of_the_description_is_named(library: Library, folder: str) -> None:
+    root = Path(library.path)
+    path = root / "library.json" if not folder else max((root / folder).iterdir())
+    objects, data = LocalObjects.of(root), path.read_bytes()
+    description = read_description(objects, str(root))
+
+    def read() -> object:
+        return read_manifest(objects, description, 2) if folder else read_description(objects, str(root))
+
+    read()
+    for at in range(len(data)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :])
+        with pytest.raises(DamagedLibraryError) as caught:
+            read()
+        assert caught.value.name == path.relative_to(root).as_posix()
+    path.write_bytes(data)
+    assert library.verify().ok
+
+
+def test_a_manifest_of_another_library_under_the_same_name_is_refused(library: Library, tmp_path: Path) -> None:
+    with Library.create(tmp_path / "other", embed) as other:
+        other.build(SOME, rows_per_shard=20)
+        other.delete(["r1", "r30"])
+        library_id = other.info().id
+    name = f"manifest/{2:020}.json"
+    shutil.copy(tmp_path / "other" / name, Path(library.path, name))
+    with pytest.raises(DamagedLibraryError, match=f"{name} is version 2 of the library {library_id}"):
+        Library.open(library.path)
+    assert [one.name for one in library.verify().damage] == [name]
+
+
+@pytest.mark.parametrize("change", ["delete", "add"])
+def test_a_manifest_of_a_copy_that_was_changed_otherwise_is_not_answered_from(library: Library, change: str) -> None:
+    root, copy = Path(library.path), Path(library.path).with_name("copy")
+    shutil.copytree(root, copy)
+    with Library.open(copy, "a", embedder=embed) as other:
+        if change == "delete":
+            other.delete("r50")
+        else:
+            other.add("new", ids="new")
+    name = f"manifest/{3:020}.json"
+    shutil.copy(copy / name, root / name)
+    with Library.open(root, embedder=embed) as again:
+        with pytest.raises(IncompleteSearchError) as caught:
+            again.search("wing heat", k=60, mode="lexical")
+        assert len(caught.value.report.failed) == 1
+        [damage] = again.verify().damage
+        assert damage.name.startswith("deletes/" if change == "delete" else "shards/")

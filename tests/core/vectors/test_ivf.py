@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memvid_core.errors import StorageError
-from memvid_core.vectors import ivf as ivf_module
+from memvid_core.errors import InvalidInputError, StorageError
+from memvid_core.model import Ivf
+from memvid_core.vectors import inverted_file
 from memvid_core.vectors.centroids import Centroids
 from memvid_core.vectors.growing_file import load_arrays, save_arrays
 from memvid_core.vectors.vector_index import VectorIndex
@@ -54,21 +55,83 @@ def test_ivf_search_among_copies_and_rows_without_a_vector() -> None:
 
 
 @pytest.mark.usefixtures("codes_of_few")
-def test_entries_are_measured_until_what_is_promised_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_recall_that_is_stated_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, queries = clustered(9000, 48, noise=0.8), clustered(200, 48, seed=9, noise=0.8)
-    budgets = []
-    for promised in (0.5, 0.98):
-        tune(monkeypatch, recall=promised)
-        index = VectorIndex(48, folder=tmp_path / str(promised), strategy="ivf")
-        index.extend(0, data)
-        assert recall(index, data, queries, 10) >= promised - 0.005
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data)
+    index.sync(9000)
+    index.flush()
+    index.close()
+    monkeypatch.setattr(inverted_file.InvertedFile, "fit", None)  # another recall needs no other lists
+    entries, shares = [], []
+    for promised in (0.5, 0.8, 0.98, 0.995, 1.0):
+        index = VectorIndex(48, folder=tmp_path, strategy=Ivf(promised))
         index.sync(9000)
+        shares.append(recall(index, data, queries, 10))
+        assert shares[-1] >= promised - 0.005
+        budgets = index._search._budgets[2]  # type: ignore[attr-defined]
+        entries.append(budgets[0])
         index.flush()
-        budgets.append(index._search._file.budget(10))  # type: ignore[attr-defined]
-        again = VectorIndex(48, folder=tmp_path / str(promised), strategy="ivf", writable=False)
-        again.sync(9000)
-        assert again._search._file.budget(10) == budgets[-1]  # type: ignore[attr-defined]
-    assert budgets[0] < budgets[1]
+        index.close()
+        with monkeypatch.context() as patch:
+            tune(patch, asked=0)  # a reader takes what the writer has measured
+            reader = VectorIndex(48, folder=tmp_path, strategy=Ivf(promised), writable=False)
+            reader.sync(9000)
+            assert recall(reader, data, queries, 10) == shares[-1]
+            assert reader._search._budgets[2] == budgets  # type: ignore[attr-defined]
+    assert entries == sorted(set(entries))
+    assert shares[-1] == 1.0
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_a_recall_that_lists_do_not_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(monkeypatch, scanned=1000)
+    data = np.random.default_rng(0).standard_normal((9000, 48), dtype=np.float32)
+    queries = np.random.default_rng(1).standard_normal((50, 48), dtype=np.float32)
+    found = []
+    for stated in (0.9, 0.99, 0.999):
+        index = VectorIndex(48, strategy=Ivf(stated))
+        index.extend(0, data)
+        found.append(recall(index, data, queries, 10))
+    assert found[0] == found[1] >= 0.99  # the quantized search answers
+    assert found[2] == 1.0  # the exact one
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_lists_that_were_saved_without_what_was_measured_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(monkeypatch, asked=32)
+    data = clustered(2000, 48)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data)
+    index.sync(2000)
+    index.flush()
+    index.close()
+    lists = tmp_path / "ivf-1-2000.lists"
+    arrays = load_arrays(lists)
+    assert arrays is not None
+    nearest, measured = arrays["nearest"], arrays["missed"]
+    assert len(measured) > 1
+    monkeypatch.setattr(inverted_file.InvertedFile, "fit", None)
+    older = [{"budgets": np.array([100.0, 400.0, 2000.0])}, {}]
+    wrong = [measured[:, :2], measured[:0], measured * np.nan, measured + np.array([0, 10_000, 0])]
+    for kept in (*older, *({"missed": np.ascontiguousarray(some)} for some in wrong)):
+        save_arrays(lists, nearest=nearest, **kept)
+        index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+        index.sync(2000)
+        assert recall(index, data, clustered(30, 48, seed=2), 10) >= 0.97
+        index.flush()
+        index.close()
+        again = load_arrays(lists)
+        assert again is not None
+        assert np.array_equal(again["missed"], measured)
+
+
+@pytest.mark.parametrize("given", [0, 0.0, -0.1, 1.01, float("nan"), float("inf"), True, "0.9", None])
+def test_a_recall_that_is_none(given: object) -> None:
+    with pytest.raises(InvalidInputError, match="above 0 and up to 1"):
+        VectorIndex(48, strategy=Ivf(given))  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("codes_of_few")
@@ -79,7 +142,7 @@ def test_rows_whose_neighbors_are_in_no_near_list_are_all_looked_at(monkeypatch:
     index = VectorIndex(48, strategy="ivf")
     index.extend(0, data)
     assert recall(index, data, queries, 10) >= 0.98
-    assert not np.isfinite(index._search._file.budgets[:2]).any()  # type: ignore[attr-defined]
+    assert not np.isfinite(index._search._budgets[2]).any()  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("codes_of_few")
@@ -120,7 +183,7 @@ def test_ivf_lists_are_fitted_once_and_again_when_there_are_many_more_rows(
         index.flush()
         assert [path.name for path in tmp_path.glob("*.lists")] == [f"ivf-1-{fitted}.lists"]
     index.close()
-    monkeypatch.setattr(ivf_module._InvertedFile, "fit", None)  # who opens it takes what is there
+    monkeypatch.setattr(inverted_file.InvertedFile, "fit", None)  # who opens it takes what is there
     again = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
     again.sync(6000)
     assert recall(again, data, clustered(30, 48, seed=2), 10) >= 0.97
@@ -131,7 +194,7 @@ def test_ivf_lists_are_fitted_once_and_again_when_there_are_many_more_rows(
     "harm",
     [
         *("no lists", "no centroids", "torn lists", "torn centroids", "wild lists", "too long", "other names"),
-        *("older lists", "not measured"),
+        "older lists",
     ],
 )
 def test_lists_that_cannot_be_used_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
@@ -143,20 +206,17 @@ def test_lists_that_cannot_be_used_are_made_again(tmp_path: Path, monkeypatch: p
     index.flush()
     index.close()
     lists, centroids = tmp_path / "ivf-1-2000.lists", tmp_path / "ivf-1-2000.centroids"
-    budgets = np.array([200.0, 400.0, 2000.0])
     if harm.startswith("no "):
         (lists if harm == "no lists" else centroids).unlink()
     elif harm.startswith("torn "):
         path = lists if harm == "torn lists" else centroids
         path.write_bytes(path.read_bytes()[:-5])
     elif harm == "wild lists":
-        save_arrays(lists, nearest=np.full((2000, 2), 10**6, dtype=np.int32), budgets=budgets)
+        save_arrays(lists, nearest=np.full((2000, 2), 10**6, dtype=np.int32))
     elif harm == "too long":
-        save_arrays(lists, nearest=np.zeros((4000, 2), dtype=np.int32), budgets=budgets)
+        save_arrays(lists, nearest=np.zeros((4000, 2), dtype=np.int32))
     elif harm == "older lists":
         save_arrays(lists, nearest=np.zeros(2000, dtype=np.int32))
-    elif harm == "not measured":
-        save_arrays(lists, nearest=np.zeros((2000, 2), dtype=np.int32), budgets=budgets[:2])
     else:
         lists.rename(tmp_path / "ivf-1-many.lists")
     names = sorted(path.name for path in tmp_path.iterdir())

@@ -12,7 +12,7 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_memvid import MemvidRetriever, MemvidVectorStore
 from langchain_memvid.agents import MemvidSaver, MemvidStore
-from memvid_core import IndexName, InvalidInputError, Memory, Metric
+from memvid_core import Index, IndexName, InvalidInputError, Ivf, Memory, Metric
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 TEXTS = [f"text {n}" for n in range(40)]
@@ -70,8 +70,8 @@ async def test_scores_and_thresholds(metric: Metric, tmp_path: Path) -> None:
         assert [document.page_content for document in retriever.invoke("a question")] == best[:5]
 
 
-@pytest.mark.parametrize("index", get_args(IndexName))
-def test_every_index_everywhere(index: IndexName, tmp_path: Path) -> None:
+@pytest.mark.parametrize("index", [*get_args(IndexName), Ivf(0.9)])
+def test_every_index_everywhere(index: Index, tmp_path: Path) -> None:
     path = tmp_path / "m.mp4"
     with MemvidVectorStore.from_texts(TEXTS, Places(), path=path, index=index) as store:
         assert store.similarity_search("text 7", k=1)[0].page_content == "text 7"
@@ -92,9 +92,9 @@ def test_every_index_everywhere(index: IndexName, tmp_path: Path) -> None:
 def test_what_goes_with_a_metric(tmp_path: Path) -> None:
     path = tmp_path / "m.mp4"
     MemvidVectorStore(Places(), path=path, metric="euclidean").close()
-    for options in ({"index": "ivf"}, {"metric": "cosine"}, {"index": "tree"}):
+    for options in ({"index": "ivf"}, {"metric": "cosine"}, {"index": "tree"}, {"index": Ivf(1.5)}):
         with pytest.raises(InvalidInputError):
-            MemvidVectorStore(Places(), path=path, **options)  # type: ignore[arg-type]
+            MemvidVectorStore(Places(), path=path, **options)
     with pytest.raises(TypeError):
         MemvidVectorStore(Places(), path=path, ivf=True)  # type: ignore[call-arg]
     with Memory.open(path, "a", embedder=Places()) as memory:

@@ -12,7 +12,7 @@ from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
 from llama_index_memvid import MemvidChatStore, MemvidVectorStore
-from memvid_core import IndexName, InvalidInputError, Memory, Metric
+from memvid_core import Index, IndexName, InvalidInputError, Ivf, Memory, Metric
 
 ROWS = 3 * np.random.default_rng(0).standard_normal((30, 5))
 QUERY = ROWS[4] + 0.1
@@ -50,8 +50,8 @@ def test_similarities(metric: Metric, tmp_path: Path) -> None:
         assert all(0 <= score <= 1 for score in found.similarities or ())
 
 
-@pytest.mark.parametrize("index", get_args(IndexName))
-def test_every_index(index: IndexName, tmp_path: Path) -> None:
+@pytest.mark.parametrize("index", [*get_args(IndexName), Ivf(0.9)])
+def test_every_index(index: Index, tmp_path: Path) -> None:
     path = tmp_path / "m.mp4"
     with MemvidVectorStore(path, index=index) as store:
         store.add(nodes())

@@ -28,8 +28,11 @@ __all__ = ["SyncReport", "sync"]
 
 # Part of every digest: increased for a format when its reader or the chunker changes its results.
 _READERS_VERSION = 1
-_SECOND = "captions docx hwp json markdown opendocument pptx rtf xlsx xml"
+_SECOND = "captions docx hwp json opendocument pptx rtf xlsx xml"
 _THIRD = "adoc csv eml epub html hwpx ipynb mbox org rst tex zip"
+# Only Markdown with pictures is read otherwise than at first. Others keep their digest, by which records of versions
+# before are recognized.
+_PICTURES = (b"![", b"<img", b"<IMG")
 _READERS_VERSIONS = dict.fromkeys(_SECOND.split(), 2) | dict.fromkeys(_THIRD.split(), 3) | {"pdf": 4}
 # Approximate chunks per commit; a file is never split across two. Large, because an embedder that is fitted learns
 # from the first commit.
@@ -272,8 +275,12 @@ def _digest(path: Path, chunker: Chunker) -> str:
         if not path.is_file() or too_large:
             return ""
         with path.open("rb") as file:
+            pictures = False
             while block := file.read(_BLOCK):
                 digest.update(block)
+                pictures = pictures or any(mark in block for mark in _PICTURES)
+            if pictures and format_of(path) == "markdown":
+                digest.update(b" pictures")
     except OSError:
         return ""  # reading it reports the error
     return digest.hexdigest()

@@ -12,6 +12,8 @@ import pytest
 from _pytest.assertion import rewrite  # nor has it a public name to compile a module without running it
 from _pytest.doctest import DoctestModule  # no public name; pytest.DoctestItem is one of an example
 
+from tests.late_modules import FILES
+
 
 def _compile_tests(config: pytest.Config, number: int, count: int) -> None:
     """Compile the modules of tests that never were, as pytest does it; each worker goes on where the others have been.
@@ -51,7 +53,8 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 def pytest_collect_file(file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
     """Look for examples only in files of ``src`` that have some: to search in every one takes a fifth of the time."""
     found = yield
-    if found and (Path(__file__).with_name("tests") in file_path.parents or b">>> " not in file_path.read_bytes()):
+    elsewhere = Path(__file__).with_name("tests") in file_path.parents or file_path.as_posix().endswith(FILES)
+    if found and (elsewhere or b">>> " not in file_path.read_bytes()):
         return [collector for collector in found if not isinstance(collector, DoctestModule)]
     return found
 

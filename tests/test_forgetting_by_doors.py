@@ -15,9 +15,8 @@ from mcp import Client
 from langchain_memvid import MemvidVectorStore
 from langchain_memvid.agents import MemvidMiddleware, create_memory_tools
 from llama_index_memvid import MemvidMemoryBlock
-from memvid_core import Memory, MemoryLoop
+from memvid_core import Memory, MemoryLoop, serving
 from memvid_core.agent import SyncMemoryService
-from memvid_core.serving import MemvidMemoryTool, mcp_server
 from tests.core.cli.running import memvid
 from tests.langchain_memvid.agents.fakes import ScriptedModel, call
 
@@ -35,7 +34,7 @@ def by_the_command(memory: Memory, path: Path) -> object:
 
 def by_mcp(memory: Memory, path: Path) -> object:
     async def talk() -> list[Any]:
-        async with Client(mcp_server(memory, scope=ME)) as client:
+        async with Client(serving.mcp_server(memory, scope=ME)) as client:
             asked: dict[str, dict[str, Any]] = {
                 "recall": {"question": ASKED},
                 "search_memory": {"query": ASKED, "k": 20},
@@ -64,7 +63,7 @@ def by_llama_index(memory: Memory, path: Path) -> object:
 
 
 def by_claude_s_tool(memory: Memory, path: Path) -> object:
-    tool = MemvidMemoryTool(memory, ME)
+    tool = serving.MemvidMemoryTool(memory, ME)
     return [tool.call({"command": "view", "path": each}) for each in ("/memories", "/memories/towns.md")]
 
 
@@ -79,7 +78,7 @@ def forgotten(tmp_path_factory):
     with Memory.create(path) as memory, Memory.open(path) as reader:
         service = SyncMemoryService(memory, memorize_config={"extract": "rules"})
         said = [service.add(f"I live in {SECRET}.", **ME), service.add("I like tea.", **ME)]
-        MemvidMemoryTool(memory, ME).call(
+        serving.MemvidMemoryTool(memory, ME).call(
             {"command": "create", "path": "/memories/towns.md", "file_text": "Towns: 1\n"}
         )
         assert SECRET in str([door(reader, path) for door in (by_llama_index, by_a_vector_store)])

@@ -18,8 +18,7 @@ from mcp import Client
 
 from langchain_memvid.agents import MemvidMiddleware, MemvidStore, create_memory_tools
 from llama_index_memvid import MemvidMemoryBlock
-from memvid_core import Memory, MemoryLoop
-from memvid_core.serving import MemvidMemoryTool, mcp_server
+from memvid_core import Memory, MemoryLoop, serving
 from tests.core.cli.running import memvid
 from tests.langchain_memvid.agents.fakes import ScriptedModel, call
 from tests.scopes import KINDS, OWNERS, Scopes, owners, secret, settings, words
@@ -80,7 +79,7 @@ class Doors(Scopes):
         given = of_tool[tool]
 
         async def talk() -> list[Any]:
-            server = mcp_server(self.memory, scope=owner)
+            server = serving.mcp_server(self.memory, scope=owner)
             async with Client(server) as client:
                 told = [await client.call_tool(tool, given), await client.read_resource("memory://info")]
                 return [*told, server.instructions, await client.call_tool("get_memories", {"ids": [name]})]
@@ -92,7 +91,7 @@ class Doors(Scopes):
 
     @rule(owner=owners, word=words)
     def use_claude_s_tool(self, owner: dict[str, Any], word: str) -> None:
-        tool, path = MemvidMemoryTool(self.memory, owner), f"/memories/{word}.md"
+        tool, path = serving.MemvidMemoryTool(self.memory, owner), f"/memories/{word}.md"
         with self.alone(owner):
             told = [tool.call({"command": "create", "path": path, "file_text": f"{word} {secret(owner)}"})]
             told += [tool.call({"command": "view", "path": each}) for each in ("/memories", path)]

@@ -30,6 +30,33 @@ def test_arguments_streams_folder_environment_and_exit_code(tmp_path: Path) -> N
     assert "['a', 'b c']" in done.stdout
 
 
+AT_THE_END = """
+import atexit, sys, threading, weakref
+class Told:
+    def __del__(self): print("deleted", [name for name in ("os", "numpy") if name in sys.modules])
+told, open_file = Told(), open(__import__("os").devnull)
+circle = [Told()]
+circle.append(circle)
+weakref.finalize(told, print, "finalized")
+atexit.register(lambda: print("at exit", "threading" in sys.modules))
+go_on = threading.Event()
+threading.Thread(target=lambda: (go_on.wait(), print("a thread"))).start()
+threading._register_atexit(go_on.set)
+print("done")
+"""
+
+
+def test_what_a_process_holds_is_given_up_at_its_end() -> None:
+    command = [sys.executable, "-W", "always", "-c", AT_THE_END]
+    expected = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    done = run("import warnings; warnings.simplefilter('always')\n" + AT_THE_END)
+    assert (done.returncode, done.stdout) == (expected.returncode, expected.stdout)
+    assert done.stdout.split("\n", 3)[:3] == ["done", "a thread", "at exit True"]
+    assert done.stdout.count("deleted") == 2
+    assert "ResourceWarning: unclosed file" in expected.stderr
+    assert "ResourceWarning: unclosed file" in done.stderr
+
+
 def test_an_error_is_a_traceback_and_exit_code_1() -> None:
     done = run("1 / 0")
     assert done.returncode == 1

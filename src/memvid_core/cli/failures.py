@@ -192,6 +192,8 @@ def reported(*, debug: bool, as_json: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as exc:
+        if sys.stderr is not None and sys.stderr.isatty():
+            sys.stderr.write("\r")  # over the terminal's echo of Ctrl-C
         note(f"stopped: {exc}" if exc.args else "stopped")
         _forget_interrupt()
         raise typer.Exit(_SIGNALED + exc.number if isinstance(exc, Terminated) else INTERRUPTED) from None

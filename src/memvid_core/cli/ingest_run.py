@@ -78,6 +78,7 @@ class IngestRun:
                 drop=drop,
                 drop_most=self.drop_most,
                 on_file=lambda result, done, total: update(done, total, result.source),
+                on_commit=lambda number: update.waits_for(f"Storing {count(number, 'record')}"),
             )
         self.warnings |= self.report.warnings
 

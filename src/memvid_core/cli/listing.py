@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ __all__ = ["register"]
 
 # Columns of the smallest terminal that gets a table; in a smaller one, a source has lines of its own.
 _TABLE = 64
+_HEADS = ("source", "chunks", "characters", "date")
 _DATES = ("date", "modified", "created_at", "timestamp")
 
 
@@ -98,15 +100,34 @@ def _print(memory_path: Path, sources: list[dict[str, Any]], total: int) -> None
             out.print(Text(numbers), Text(f"  {date}"), sep="\n")
     else:
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for name, side in (("source", "left"), ("chunks", "right"), ("characters", "right"), ("date", "left")):
+        for name, side in zip(_HEADS, ("left", "right", "right", "left"), strict=True):
             wrapped = name == "source" and out.is_terminal
             table.add_column(name, justify=side, no_wrap=not wrapped, overflow="fold")  # type: ignore[arg-type]
-        for row in rows:
-            table.add_row(*map(Text, row))
+        others = [max(map(len, column)) for column in zip(*rows, _HEADS, strict=True)][1:]
+        room = out.width - sum(others) - 2 * len(others)
+        for source, *rest in rows:
+            table.add_row(*map(Text, (_broken(source, room) if out.is_terminal else source, *rest)))
         out.print(table, soft_wrap=not out.is_terminal)
     total_chunks = sum(entry["chunks"] for entry in sources)
     more = f" of {total:,}" if total != len(sources) else ""
     note(f"{memory_path}: {count(len(sources), 'source')}{more}, {count(total_chunks, 'record')}")
+
+
+def _broken(source: str, width: int) -> str:
+    r"""Return a source in lines that fit, broken behind slashes, hyphens and the like where it has some.
+
+    Example:
+        >>> _broken("docs/a-long-name.md", 12)
+        'docs/a-long-\nname.md'
+    """
+    from rich.cells import cell_len
+
+    lines = [""]
+    for piece in re.split(r"(?<=[\s/_-])(?=[^\s/_-])", source):
+        if lines[-1] and cell_len(lines[-1] + piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _shown(entry: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -33,7 +33,30 @@ __all__ = [
 _NAME = 24  # width of a file name next to a progress bar, in terminal cells
 _NAMED = 60  # the least width of a terminal for it
 
-Update = Callable[[int, int, str], None]
+
+class Update:
+    """Update a progress bar: a call shows what is done, of how much, and the name of the last item.
+
+    Args:
+        show: Changes the bar; None without one.
+        title: What the command does.
+    """
+
+    def __init__(self, show: Callable[..., object] | None, title: str) -> None:
+        self._show = show
+        self._title = title
+
+    def __call__(self, done: int, total: int, last: str) -> None:
+        """Show what is done, of how much, and the name of the last item."""
+        if self._show:
+            self._show(description=self._title, completed=done, total=total, last=_end(printable(last), _NAME))
+
+    def waits_for(self, what: str) -> None:
+        """Show what the command waits for, until the next call."""
+        if self._show:
+            self._show(description=what, last="")
+
+
 """A function of the number done, the total, and the last item."""
 
 # Characters that would move the cursor, ring the bell or recolor the terminal are shown as control pictures.
@@ -137,13 +160,17 @@ def say(text: str, style: str = "") -> None:
 
 
 def note(text: str, style: str = "") -> None:
-    """Print a message to people on standard error; one with a command is not wrapped, so that it can be copied."""
+    """Print a message to people on standard error; a command in it is not wrapped, so that it can be copied."""
     from rich.text import Text
 
     out = console(stderr=True)
     message = Text(printable(text), style=style)
-    if not out.is_terminal or "memvid " in text:
+    before, command, _ = message.plain.partition("memvid ")
+    if not out.is_terminal or message.cell_len <= out.width or (command and not before.strip()):
         out.print(message, soft_wrap=True)
+    elif command:
+        out.print(_hanging(message[: len(before.rstrip())], out, 2))
+        out.print(Text("  ") + message[len(before) :], soft_wrap=True)
     else:
         out.print(_hanging(message, out, 2 + len(text) - len(text.lstrip(" "))))
 
@@ -176,7 +203,7 @@ def facts(title: str, pairs: Mapping[str, str]) -> None:
 def files_progress(title: str, unit: str = "files") -> Iterator[Update]:
     """Show a progress bar on standard error with the name of the last item, if it is a terminal."""
     if not sys.stderr.isatty():
-        yield lambda done, total, last: None
+        yield Update(None, title)
         return
     from rich.constrain import Constrain
     from rich.progress import (
@@ -208,10 +235,10 @@ def files_progress(title: str, unit: str = "files") -> Iterator[Update]:
     with Bar(*columns, *([name] if screen.width >= _NAMED else []), console=screen, transient=True, expand=True) as bar:
         task = bar.add_task(title, total=None, last="")
 
-        def update(done: int, total: int, last: str) -> None:
-            bar.update(task, completed=done, total=total, last=_end(printable(last), _NAME))
+        def show(**changed: Any) -> None:
+            bar.update(task, refresh="completed" not in changed, **changed)
 
-        yield update
+        yield Update(show, title)
 
 
 def _end(text: str, width: int) -> str:

@@ -34,7 +34,6 @@ _EXAMPLE = """`memvid search notes.mp4 "how do wings lift?" -k 3 --where '{"page
 _LINES = 3  # of a passage
 _COLUMNS = 80  # outside a terminal
 _INDENT = 4
-_PLACES = ("page", "slide", "sheet", "row", "message", "attachment", "entry", "part")
 _MARKS = ("\ue000", "\ue001")  # private-use characters, which readable texts do not contain
 
 
@@ -184,22 +183,13 @@ def place(record_id: str, metadata: dict[str, Any]) -> str:
         >>> place("0199-a", {"source": "a.txt"}), place("talk.vtt#0", {"time_start": 62.5, "time_end": 70.0})
         ('a.txt', '1:02–1:10')
     """
+    from memvid_core.memvid_v1.sources import places
+
     parts = [str(metadata[key]) for key in ("source", "heading") if metadata.get(key) not in (None, "")]
     if parts and record_id.startswith(f"{parts[0]}#"):
         del parts[0]
-    keys = [key for key in _PLACES if metadata.get(key) is not None]
-    if "slide" in keys and "page" in keys:
-        keys.remove("page")
-    parts += [f"{key} {metadata[key]}" for key in keys]
-    times = [metadata.get("time_start"), metadata.get("time_end")]
-    if all(isinstance(time, int | float) for time in times):
-        parts.append("–".join(map(_clock, times)))
+    parts += places(metadata)
     return " ".join(printable(" · ".join(parts)).split())
-
-
-def _clock(seconds: Any) -> str:
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
 def show_hit(hit: Hit, query: str, *, explain: bool, full: bool) -> None:

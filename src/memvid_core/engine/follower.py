@@ -106,14 +106,14 @@ class Follower:
             return False
         before = current.epoch, current.indexer, current.seen
         current.use(journal, index)
-        if current.shared and self._show_complete():
+        if current.shared and self._show_complete(successor=True):
             return True
         (current.epoch, current.indexer, current.seen), made = before, current.epoch
         current.queue_at_index()
         made.close()
         return False
 
-    def _show_complete(self, *, first: bool = False) -> bool:
+    def _show_complete(self, *, first: bool = False, successor: bool = False) -> bool:
         """Make the snapshot of the shared index, if it has every acknowledged commit; return whether it has.
 
         It has them if it has every commit in the file, or if the process that is committing vouches for it: that
@@ -121,6 +121,8 @@ class Follower:
 
         Args:
             first: Whether the index must have every commit in the file, and end at the last one.
+            successor: Whether the file has just replaced another one, so that the index may be that of a copy that
+                had other commits of the same size.
         """
         current = self._current
         vouched = current.turn.lock.vouched()  # before the index is read
@@ -132,6 +134,10 @@ class Follower:
                 return False
             complete = cursor.offset == stamp[0]
             if (first and not (complete and self._holds(cursor))) or not (complete or vouched):
+                return False
+            snapshot = current.snapshot
+            overwritten = complete and snapshot.epoch is current.epoch and snapshot.commit == cursor.commit
+            if (successor or overwritten) and not current.journal.holds(cursor):
                 return False
             if not current.damage_is_current():
                 return False

@@ -56,16 +56,17 @@ class IndexUpdater:
                     f"{current.journal.video.target} is {cursor.offset - stamp[0]} bytes shorter than what was "
                     "committed: another program cut it; nothing was written. Open it again to see what is left"
                 )
-            complete = cursor is not None and cursor.offset == stamp[0] and self._stands_at(cursor)
+            complete = cursor is not None and cursor.offset == stamp[0] and self._stands_at(cursor, stamp)
             if cursor is None or not complete or (damaged and not current.damage_is_current()):
                 self.catch_up()
             elif current.snapshot.epoch is not current.epoch or current.snapshot.commit != cursor.commit:
                 current.update_snapshot()
             current.seen = stamp
 
-    def _stands_at(self, cursor: Cursor) -> bool:
-        journal = self._current.journal
-        return journal.cursor == cursor or journal.resume(cursor)
+    def _stands_at(self, cursor: Cursor, stamp: tuple[int, int]) -> bool:
+        """Return whether the journal is at a cursor, and the file has not changed since, or goes on from there."""
+        current, journal = self._current, self._current.journal
+        return (journal.cursor == cursor and current.seen == stamp) or journal.resume(cursor)
 
     def follow_path(self) -> bool:
         """Bring the index of the file at the path up to date; return False if the lock on another file is needed."""

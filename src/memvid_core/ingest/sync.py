@@ -28,14 +28,19 @@ __all__ = ["SyncReport", "sync"]
 
 # Part of every digest: increased for a format when its reader or the chunker changes its results.
 _READERS_VERSION = 1
-_REWRITTEN = "adoc captions docx eml epub html hwp hwpx ipynb json mbox org pdf pptx rst rtf tex xlsx xml zip"
-_READERS_VERSIONS = dict.fromkeys(_REWRITTEN.split(), 2) | dict.fromkeys(("csv", "epub", "html", "hwpx", "pdf"), 3)
+_SECOND = "captions docx hwp json opendocument pptx rtf xlsx xml"
+_THIRD = "adoc csv eml epub html hwpx ipynb mbox org rst tex zip"
+# Only Markdown with pictures is read otherwise than at first. Others keep their digest, by which records of versions
+# before are recognized.
+_PICTURES = (b"![", b"<img", b"<IMG")
+_READERS_VERSIONS = dict.fromkeys(_SECOND.split(), 2) | dict.fromkeys(_THIRD.split(), 3) | {"pdf": 4}
 # Approximate chunks per commit; a file is never split across two. Large, because an embedder that is fitted learns
 # from the first commit.
 _CHUNKS_A_COMMIT = 4096
 _BLOCK = 1 << 20
 
 OnFile = Callable[[ReadResult, int, int], None]
+OnCommit = Callable[[int], None]
 
 
 class SyncReport(msgspec.Struct):
@@ -83,6 +88,7 @@ def sync(
     memory_limit: int | None = 1 << 30,
     transcribe: Transcribe | None = None,
     on_file: OnFile | None = None,
+    on_commit: OnCommit | None = None,
 ) -> SyncReport:
     """Synchronize a memory with files and folders.
 
@@ -107,6 +113,7 @@ def sync(
         transcribe: A function that returns the transcript of sound and video, as for `read_document`. Without it, they
             are skipped in folders, and existing records of them are kept.
         on_file: Called after each file that was read, with its result, the number of files done, and their total.
+        on_commit: Called before records are stored, which may take a while, with their number.
 
     Returns:
         What was done. Unreadable files are listed in it; they do not stop the sync.
@@ -152,7 +159,7 @@ def sync(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     work: list[KnownFile] = []
     paths_of_work: list[Path] = []
-    batch = _Batch(memory, report)
+    batch = _Batch(memory, report, on_commit or (lambda number: None))
     for key, found in files.items():
         file = matching.file(key)
         if file.digest and file.digest == digests[key]:
@@ -177,8 +184,9 @@ def sync(
 class _Batch:
     """Collect complete files into one commit."""
 
-    def __init__(self, memory: Memory, report: SyncReport) -> None:
+    def __init__(self, memory: Memory, report: SyncReport, on_commit: OnCommit) -> None:
         self._memory = memory
+        self._on_commit = on_commit
         self._report = report
         self._results: list[tuple[KnownFile, ReadResult]] = []
         self._size = 0
@@ -196,8 +204,9 @@ class _Batch:
             self.write()
 
     def write(self) -> None:
-        results, self._results, self._size = self._results, [], 0
+        results, size, self._results, self._size = self._results, self._size, [], 0
         if results:
+            self._on_commit(size)
             # Other commits are taken into account, and the lock prevents commits between reading and writing.
             with self._memory.exclusive():
                 self._write(results)
@@ -266,8 +275,12 @@ def _digest(path: Path, chunker: Chunker) -> str:
         if not path.is_file() or too_large:
             return ""
         with path.open("rb") as file:
+            pictures = False
             while block := file.read(_BLOCK):
                 digest.update(block)
+                pictures = pictures or any(mark in block for mark in _PICTURES)
+            if pictures and format_of(path) == "markdown":
+                digest.update(b" pictures")
     except OSError:
         return ""  # reading it reports the error
     return digest.hexdigest()

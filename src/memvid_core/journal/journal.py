@@ -18,6 +18,7 @@ from memvid_core.journal.entries import Batch, CommitFrame, Cursor, Entry, Heade
 from memvid_core.journal.frames import FrameHeader, Kind
 from memvid_core.journal.header import after, open_head, start_at
 from memvid_core.journal.known import Known
+from memvid_core.journal.reading import LAST_TIME
 from memvid_core.journal.replaying import Replay
 from memvid_core.model import Damage, FrameLocation
 from memvid_core.video import FrameCodec, FramePosition, Position, TornTail, VideoFile, get_codec
@@ -302,4 +303,5 @@ class Journal:
 
 
 def _now() -> int:
-    return time.time_ns() // 1000
+    """Return the time in microseconds, within what a commit may have: the clock may be wrong."""
+    return min(max(0, time.time_ns() // 1000), LAST_TIME)

@@ -139,9 +139,11 @@ class GrowingFile:
             descriptor = os.open(self.path, flags | _FLAGS, 0o666)
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 os.close(descriptor)
-                raise StorageError(f"{self.path} is not a regular file; remove it")
+                raise IndexStaleError(f"{self.path} is not a regular file; rebuild the index")
         except FileNotFoundError as exc:
             raise IndexStaleError(f"{self.path} was deleted; open the index again") from exc
+        except (IsADirectoryError, PermissionError) as exc:
+            raise IndexStaleError(f"cannot open {self.path}: {exc.strerror}; rebuild the index") from exc
         except OSError as exc:
             raise StorageError(f"cannot open {self.path}: {exc.strerror}") from exc
         return descriptor

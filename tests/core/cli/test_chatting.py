@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from memvid_core import Memory
 from tests.core.cli.running import memvid
 from tests.core.memvid_v1.openai_server import chat_server
 
@@ -22,6 +23,23 @@ def test_without_a_provider_the_passages_and_a_line_that_says_so(notes: Path) ->
     assert done.code == 0, done.err
     assert done.out.startswith("[1] A wing turns the flow of air into lift.\n    docs/wings.md, page 1, heading Wings")
     assert "These are passages of the memory, not an answer" in done.out
+
+
+@pytest.mark.parametrize(
+    ("metadata", "cited"),
+    [
+        ({"sheet": "Q1", "row": 40}, "sheet Q1, row 40"),
+        ({"slide": 3, "page": 3, "heading": "Lift"}, "slide 3, heading Lift"),
+        ({"time_start": 62.5, "time_end": 70.0}, "1:02–1:10"),
+        ({"message": 2, "attachment": "wing.pdf", "page": 5}, "page 5, message 2, attachment wing.pdf"),
+        ({"entry": "a/b.md", "part": 2}, "entry a/b.md, part 2"),
+    ],
+)
+def test_a_passage_is_cited_with_its_place(tmp_path: Path, metadata: dict[str, object], cited: str) -> None:
+    with Memory.create(tmp_path / "a.mp4") as memory:
+        memory.add("The wing lifts.", {"source": "a.x", **metadata})
+    done = memvid("chat", tmp_path / "a.mp4", "wing")
+    assert f"\n    a.x, {cited} (a.mp4, frame " in done.out
 
 
 @pytest.mark.parametrize("stream", ["--stream", "--no-stream"])

@@ -72,6 +72,23 @@ def test_what_was_committed_before_ctrl_c_stays_and_the_rest_can_follow(many: Pa
     assert before < texts("notes.mp4")
 
 
+GARBAGE = """
+import atexit, gc, sys
+usual, frozen = gc.get_threshold(), gc.get_freeze_count()
+atexit.register(lambda: print(gc.get_freeze_count() > frozen, gc.get_threshold() == usual, file=sys.stderr))
+from memvid_core import Memory
+from memvid_core.cli import app
+info = Memory.info
+Memory.info = lambda memory: (print(gc.get_threshold()[0] > usual[0], file=sys.stderr), info(memory))[1]
+app()
+"""
+
+
+def test_a_command_searches_seldom_for_garbage_and_not_at_its_end(notes: Path) -> None:
+    done = process("info", notes, code=GARBAGE)
+    assert (done.code, done.err) == (0, "True\nTrue True\n")
+
+
 def test_ctrl_c_before_the_first_commit_leaves_nothing(many: Path) -> None:
     program = "import signal, memvid_core.ingest.sync as s\ns.read_many = lambda *a, **k: signal.raise_signal(2)\n"
     done = process("build", many, "-o", "notes.mp4", code=program + "from memvid_core.cli import app; app()")
@@ -182,6 +199,18 @@ if sys.platform != "win32":
         assert 2 <= len(text) <= 4
         assert max(map(cell_len, text)) > width - 20
 
+    @pytest.mark.parametrize("width", [40, 80])
+    def test_on_a_terminal_a_message_is_wrapped_and_its_command_is_not(tmp_path: Path, width: int) -> None:
+        path = tmp_path / "a folder of wings" / "nothing.mp4"
+        code, shown = on_a_terminal("info", path, width=width)
+        assert code == 4
+        *lines, command = plain(shown).splitlines()
+        assert command == "  memvid build PATHS -o nothing.mp4"
+        assert max(map(cell_len, lines)) <= width
+        words = f"error: {path} does not exist; create it with:"
+        assert "".join(" ".join(lines).split()) == "".join(words.split())
+        assert lines[-1].endswith("with:")
+
     def test_on_a_terminal_no_color_is_respected_and_json_is_indented(notes: Path) -> None:
         code, shown = on_a_terminal("search", notes, "wing", NO_COLOR="1")
         assert code == 0
@@ -209,6 +238,10 @@ if sys.platform != "win32":
         assert code == 0
         assert "60/60" in shown
         assert plain(shown).splitlines()[-1].startswith("notes.mp4: 120 records from 60 files in ")
+
+    def test_a_bar_says_that_it_waits_for_records_to_be_stored(many: Path) -> None:
+        code, shown = on_a_terminal("build", many, "-o", "notes.mp4")
+        assert (code, "Storing 120 records" in plain(shown)) == (0, True)
 
     def test_a_bar_leaves_room_for_the_echo_of_ctrl_c(many: Path) -> None:
         # Behind a full line the echo opens a second one, and the bar is cleared a line too low.

@@ -163,3 +163,15 @@ def test_a_question_of_several_words_may_begin_with_any_hyphens(notes: Path) -> 
         assert memvid("search", "notes.mp4", question, "--mode", "lexical", "--json").json["query"] == question
     assert memvid("search", "notes.mp4", "wing", '--where={"page": 1}', "--json").json["query"] == "wing"
     assert memvid("export", "notes.mp4", "-o", "out.csv", "--format", "jsonl").code == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "at", "completed"),
+    [("memvid mer", 1, ["merge"]), ("memvid search notes.mp4 --mi", 3, ["--min-score"]), ("memvid library v", 2, 2)],
+)
+def test_a_shell_completes_commands_and_options(line: str, at: int, completed: list[str] | int) -> None:
+    asked = {"_MEMVID_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(at)}
+    program = "import os; os.environ.update({asked}); from memvid_core.cli import app; app(prog_name='memvid')"
+    done = process(code=program.format(asked=asked))
+    names = done.out.split()
+    assert (done.code, names if isinstance(completed, list) else len(names)) == (0, completed)

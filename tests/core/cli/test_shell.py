@@ -48,6 +48,16 @@ def test_ls_is_readable_on_a_terminal_of_any_width(tmp_path: Path, columns: int)
         assert len(plain.splitlines()) == 2 if columns == 80 else len(plain.splitlines()) <= 3
 
 
+def test_a_long_source_is_broken_between_its_words(tmp_path: Path) -> None:
+    sources = ["docs/decisions/2026-11-30-words-together.md", "문서와 메모/아주 긴 이름을 가진 날개에 대한 문서 0.md"]
+    with Memory.create(tmp_path / "a.mp4") as memory:
+        memory.add(["a text"] * 2, [{"source": source, "date": "2026-11-29T08:40"} for source in sources])
+    done = process("ls", tmp_path / "a.mp4", COLUMNS="78", FORCE_COLOR="1", TERM="xterm")
+    shown = [line[:40].strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", done.out).splitlines()]
+    assert shown[1:3] == ["docs/decisions/2026-11-30-words-", "together.md"]
+    assert shown[4].endswith("0.md")
+
+
 @pytest.mark.parametrize("same_id", ["rename", "first", "last"])
 def test_merge_keeps_records_and_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_id: str) -> None:
     monkeypatch.chdir(tmp_path)
@@ -286,12 +296,9 @@ def test_lines_are_wrapped_between_words_and_their_rest_is_indented(
     output.note(
         "error: no memory; create it with: memvid build PATHS -o a-memory-with-a-very-long-name.mp4 and more words"
     )
-    assert (
-        written.getvalue()
-        .rstrip()
-        .split("\n")[-1]
-        .startswith("error: no memory; create it with: memvid build PATHS -o")
-    )
+    *_, told, command = written.getvalue().rstrip().split("\n")
+    assert told == "error: no memory; create it with:"
+    assert command == "  memvid build PATHS -o a-memory-with-a-very-long-name.mp4 and more words"
 
 
 def test_a_name_is_one_line_whatever_is_in_it(tmp_path: Path) -> None:

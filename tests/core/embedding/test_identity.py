@@ -12,7 +12,6 @@ import pytest
 from langchain_classic.embeddings import CacheBackedEmbeddings
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.stores import InMemoryByteStore
-from langchain_openai import AzureOpenAIEmbeddings, OpenAIEmbeddings
 from llama_index.core import MockEmbedding
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import Field, SecretStr
@@ -23,11 +22,15 @@ from memvid_core.model import GIVEN
 from tests.core.embedding import samples
 
 
-def openai(model: str = "text-embedding-3-small", **options: Any) -> OpenAIEmbeddings:
+def openai(model: str = "text-embedding-3-small", **options: Any) -> Embeddings:
+    from langchain_openai import OpenAIEmbeddings
+
     return OpenAIEmbeddings(model=model, api_key=SecretStr("secret"), **options)
 
 
-def azure(deployment: str | None, **options: Any) -> AzureOpenAIEmbeddings:
+def azure(deployment: str | None, **options: Any) -> Embeddings:
+    from langchain_openai import AzureOpenAIEmbeddings
+
     return AzureOpenAIEmbeddings(
         azure_deployment=deployment,
         azure_endpoint="https://someone.openai.azure.com",

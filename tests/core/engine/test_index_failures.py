@@ -183,3 +183,34 @@ def test_a_folder_that_is_deleted_while_it_is_opened(
         with Memory.open(path, "a", embedder="given") as memory:
             assert memory.search(VECTORS[5], k=1)[0].id == "r5"
             assert _asked(memory) == TEXTS
+
+
+@pytest.mark.parametrize("mode", ["r", "a"])
+@pytest.mark.parametrize("kind", ["folder", "pipe" if hasattr(os, "mkfifo") else "empty folder"])
+def test_what_is_no_file_in_place_of_one_of_the_index_is_rebuilt_around(tmp_path: Path, kind: str, mode: str) -> None:
+    vectors = np.random.default_rng(0).standard_normal((1_200, 8)).astype(np.float32)
+    made = tmp_path / "made.mp4"
+    with Memory.create(made, "given") as memory:
+        memory.add([f"word{i % 7}" for i in range(1_200)], ids=list(map(str, range(1_200))), vectors=vectors)
+        memory.prepare()
+    folder = made.with_name("made.mp4.index")
+    files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    assert {"vectors", "lexical"} <= {part for path in files for part in path.parts}
+    for number, name in enumerate(files):
+        path = tmp_path / f"{number}.mp4"
+        shutil.copy(made, path)
+        shutil.copytree(folder, f"{path}.index")
+        place = Path(f"{path}.index", name)
+        place.unlink()
+        if kind == "pipe":
+            os.mkfifo(place)
+        else:
+            place.mkdir()
+        if kind == "folder":
+            (place / "inside").write_text("another program's", encoding="utf-8")
+        with warnings.catch_warnings(record=True), Memory.open(path, mode, embedder="given") as memory:
+            assert memory.search(vectors[5], k=1)[0].id == "5"
+            assert memory.search("word3", k=1, mode="lexical")[0].text == "word3"
+            if mode == "a":
+                memory.add("new", ids="new", vectors=-vectors[:1])
+                assert memory.search(-vectors[0], k=1)[0].id == "new"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -78,15 +79,19 @@ def write_hwp(
     flags: int = COMPRESSED,
     shapes: tuple[int | tuple[int, int], ...] = (0,),
     numberings: tuple[Numbering, ...] = (),
+    more: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Write a document of Hangul; ``shapes`` are the properties of its paragraphs, with a numbering or without."""
+    """Write a document of Hangul; ``shapes`` are the properties of its paragraphs, with a numbering or without.
+
+    ``more`` are other streams, such as pictures.
+    """
     pairs = (shape if isinstance(shape, tuple) else (shape, 0) for shape in shapes)
     info = b"".join(map(numbering, numberings))
     info += b"".join(record(25, 0, struct.pack("<I26xH14x", shape, number)) for shape, number in pairs)
     header = b"HWP Document File".ljust(32, b"\0") + struct.pack("<II", 0x05000300, flags)
     streams = {"FileHeader": header.ljust(256, b"\0"), "DocInfo": packed(info)}
     streams |= {f"BodyText/Section{number}": packed(section) for number, section in enumerate(sections)}
-    return write_ole(path, streams)
+    return write_ole(path, streams | dict(more or {}))
 
 
 def packed(data: bytes) -> bytes:

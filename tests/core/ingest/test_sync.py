@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+import xxhash
 
 from memvid_core import Memory
 from memvid_core.errors import IngestError, ReadOnlyError
@@ -190,6 +191,23 @@ def test_a_sync_stopped_anywhere_is_finished_by_the_next(docs, monkeypatch):
             sync(memory, "docs")
             assert contents(memory) == expected("docs/a.md", "docs/b.txt", "docs/e.txt", "docs/sub/c.py")
             (docs / "e.txt").write_text("More text here. " * 300)
+
+
+def test_only_markdown_with_pictures_has_another_digest_than_at_first(tmp_path):
+    for name, text in (("a.md", "The wing."), ("b.md", "The ![wing](w.png)."), ("c.txt", "The ![wing](w.png).")):
+        (tmp_path / name).write_text(text)
+        first = xxhash.xxh3_128(f"1 {Chunker()!r}".encode() + text.encode()).hexdigest()
+        assert (sync_module._digest(tmp_path / name, Chunker()) == first) == (name != "b.md")
+
+
+def test_commits_are_told_before_they_are_made(tmp_path, monkeypatch):
+    for number in range(3):
+        (tmp_path / f"{number}.md").write_text(f"# One\n\nThe wing {number}.\n\n# Two\n\nThe tail.")
+    told = []
+    with Memory.create(":memory:") as memory:
+        sync(memory, tmp_path, on_commit=lambda number: told.append((number, len(memory))))
+        sync(memory, tmp_path, on_commit=lambda number: told.append((number, len(memory))))
+    assert told == [(6, 0)]
 
 
 def test_two_hundred_mixed_files(tmp_path):

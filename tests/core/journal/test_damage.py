@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -229,33 +229,41 @@ def rows_body(*rows: bytes, count: int | None = None) -> bytes:
 GOOD = (FrameHeader(Kind.RECORDS, 0, 1, 2, 2), rows_body(record("good")))
 VECTORS = FrameHeader(Kind.VECTORS, 0, 1, 2, 2)
 DEEP = record("deep").replace(b"\x80", b"\x81\xa1x" + b"\x91" * 5000 + b"\xc0")
-BOMB = frames.join_blocks(
-    [(1 << 24, compression.zstd_frame(b"\xdd" + (1 << 24).to_bytes(4, "big") + b"\x93\xa0\xa0\x80" * (1 << 24)))]
-)
-HOSTILE: dict[str, tuple[list[tuple[FrameHeader, bytes]], dict[str, int]]] = {
-    "rows-1e9": ([GOOD], {"rows": 10**9}),
-    "rows-1e12": ([GOOD], {"rows": 10**12, "added": 10**12}),
-    "rows-2^63": ([GOOD], {"rows": 1 << 63}),
-    "number-2^63": ([GOOD], {"number": 1 << 63}),
-    "time-2^62": ([GOOD], {"time": 1 << 62}),
-    "deleted": ([GOOD], {"deleted": 1 << 60}),
-    "row-2^63": ([GOOD, (FrameHeader(Kind.RECORDS, 0, 1, 1 << 63, 2), GOOD[1])], {}),
-    "row-0-again": ([(FrameHeader(Kind.RECORDS, 0, 1, 0, 2), GOOD[1]), GOOD], {}),
-    "dimension-2^32": ([GOOD, (VECTORS._replace(items=0), frames._VECTORS.pack(2, 0, 0, 2**32 - 1))], {}),
-    "dimension-0": ([GOOD, (VECTORS._replace(items=2**32 - 1), frames._VECTORS.pack(2, 0, 0, 0))], {}),
-    "other-dimension": ([GOOD, (VECTORS, frames.encode_vectors(np.ones((1, 5)), np.array([2]), "float16"))], {}),
-    "nan": ([GOOD, (VECTORS, frames.encode_vectors(np.full((1, 3), np.nan), np.array([2]), "float16"))], {}),
-    "nested": ([GOOD, (FrameHeader(Kind.RECORDS, 0, 1, 3, 2), rows_body(DEEP))], {"rows": 4, "added": 2}),
-    "extension": (
+
+
+def bomb() -> bytes:
+    rows = b"\xdd" + (1 << 24).to_bytes(4, "big") + b"\x93\xa0\xa0\x80" * (1 << 24)
+    return frames.join_blocks([(1 << 24, compression.zstd_frame(rows))])
+
+
+# Each is made by its test alone, not when the tests are collected: some take a second.
+HOSTILE: dict[str, Callable[[], tuple[list[tuple[FrameHeader, bytes]], dict[str, int]]]] = {
+    "rows-1e9": lambda: ([GOOD], {"rows": 10**9}),
+    "rows-1e12": lambda: ([GOOD], {"rows": 10**12, "added": 10**12}),
+    "rows-2^63": lambda: ([GOOD], {"rows": 1 << 63}),
+    "number-2^63": lambda: ([GOOD], {"number": 1 << 63}),
+    "time-2^62": lambda: ([GOOD], {"time": 1 << 62}),
+    "deleted": lambda: ([GOOD], {"deleted": 1 << 60}),
+    "row-2^63": lambda: ([GOOD, (FrameHeader(Kind.RECORDS, 0, 1, 1 << 63, 2), GOOD[1])], {}),
+    "row-0-again": lambda: ([(FrameHeader(Kind.RECORDS, 0, 1, 0, 2), GOOD[1]), GOOD], {}),
+    "dimension-2^32": lambda: ([GOOD, (VECTORS._replace(items=0), frames._VECTORS.pack(2, 0, 0, 2**32 - 1))], {}),
+    "dimension-0": lambda: ([GOOD, (VECTORS._replace(items=2**32 - 1), frames._VECTORS.pack(2, 0, 0, 0))], {}),
+    "other-dimension": lambda: (
+        [GOOD, (VECTORS, frames.encode_vectors(np.ones((1, 5)), np.array([2]), "float16"))],
+        {},
+    ),
+    "nan": lambda: ([GOOD, (VECTORS, frames.encode_vectors(np.full((1, 3), np.nan), np.array([2]), "float16"))], {}),
+    "nested": lambda: ([GOOD, (FrameHeader(Kind.RECORDS, 0, 1, 3, 2), rows_body(DEEP))], {"rows": 4, "added": 2}),
+    "extension": lambda: (
         [GOOD, (FrameHeader(Kind.RECORDS, 0, 1, 3, 2), rows_body(record("x", "", {"e": msgspec.msgpack.Ext(5, b"")})))],
         {"rows": 4, "added": 2},
     ),
-    "rows-in-a-block": ([GOOD, (FrameHeader(Kind.RECORDS, 0, 1 << 24, 3, 2), BOMB)], {}),
-    "tombstones": (
+    "rows-in-a-block": lambda: ([GOOD, (FrameHeader(Kind.RECORDS, 0, 1 << 24, 3, 2), bomb())], {}),
+    "tombstones": lambda: (
         [GOOD, (FrameHeader(Kind.TOMBSTONES, 0, 10**7, 0, 2), frames.encode_tombstones(range(10**7)))],
         {"deleted": 10**7},
     ),
-    "gigabyte": (
+    "gigabyte": lambda: (
         [
             GOOD,
             (FrameHeader(Kind.RECORDS, 0, 1, 3, 2), frames.join_blocks([(1, compression.zstd_frame(bytes(1 << 28)))])),
@@ -267,7 +275,7 @@ HOSTILE: dict[str, tuple[list[tuple[FrameHeader, bytes]], dict[str, int]]] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_number_is_compared_with_what_is_there(name: str) -> None:
-    bodies, numbers = HOSTILE[name]
+    bodies, numbers = HOSTILE[name]()
     data = hostile(bodies, **numbers)
     start = time.monotonic()
     opened, entries = replayed(data)

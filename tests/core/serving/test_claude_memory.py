@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anthropic.lib.tools import ToolError
-from anthropic.tools.memory import BetaLocalFilesystemMemoryTool
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memvid_core import InvalidInputError, Memory, MemoryFiles, SyncMemoryService
-from memvid_core.serving import MemvidAsyncMemoryTool, MemvidMemoryTool
+from memvid_core import InvalidInputError, Memory, MemoryFiles, SyncMemoryService, serving
 from memvid_core.serving.server import mcp_server
 from tests.upstream_tests import passed, source_of
 
@@ -70,6 +67,8 @@ def shared() -> Iterator[Memory]:
 
 def said(tool: Any, command: dict[str, Any]) -> tuple[str, str]:
     """What a command answers, without the sizes of folders, which belong to a file system."""
+    from anthropic.lib.tools import ToolError
+
     try:
         answer = ("ok", tool.call(command))
     except ToolError as exc:
@@ -86,8 +85,10 @@ def said(tool: Any, command: dict[str, Any]) -> tuple[str, str]:
 
 @given(script=st.lists(commands, max_size=10))
 def test_every_command_answers_as_the_file_system_of_the_sdk_does(shared: Memory, script: list[dict[str, Any]]) -> None:
+    from anthropic.tools.memory import BetaLocalFilesystemMemoryTool
+
     with tempfile.TemporaryDirectory() as folder:
-        theirs, ours = BetaLocalFilesystemMemoryTool(folder), MemvidMemoryTool(shared, {"user_id": folder})
+        theirs, ours = BetaLocalFilesystemMemoryTool(folder), serving.MemvidMemoryTool(shared, {"user_id": folder})
         for command in script:
             before = set(theirs.memory_root.rglob("*"))
             expected, got = said(theirs, command), said(ours, command)
@@ -115,13 +116,13 @@ def test_anthropics_own_tests_of_its_file_system_memory_pass_on_ours() -> None:
     assert passed(source_of("anthropic"), plugin, [file], *options, leave_out=of_file_systems) >= 74
 
 
-def call(tool: MemvidMemoryTool, command: str, path: str, **more: Any) -> Any:
+def call(tool: serving.MemvidMemoryTool, command: str, path: str, **more: Any) -> Any:
     return tool.call({"command": command, "path": path, **more})
 
 
 def test_each_edit_is_a_commit_and_a_version_that_outlives_rename_and_compaction(tmp_path: Path) -> None:
     with Memory.create(tmp_path / "m.mp4") as memory:
-        tool = MemvidMemoryTool(memory)
+        tool = serving.MemvidMemoryTool(memory)
         call(tool, "create", "/memories/a/tea.txt", file_text="green tea\r\n")
         call(tool, "str_replace", "/memories/a/tea.txt", old_str="green", new_str="black")
         call(tool, "insert", "/memories/a/tea.txt", insert_line=1, insert_text="no milk")
@@ -137,7 +138,10 @@ def test_each_edit_is_a_commit_and_a_version_that_outlives_rename_and_compaction
 
 def test_what_files_say_is_recalled_and_only_within_their_scope() -> None:
     memory = Memory.create(":memory:")
-    tool, other = MemvidMemoryTool(memory, {"user_id": "ada"}), MemvidMemoryTool(memory, {"user_id": "bob"})
+    tool, other = (
+        serving.MemvidMemoryTool(memory, {"user_id": "ada"}),
+        serving.MemvidMemoryTool(memory, {"user_id": "bob"}),
+    )
     call(tool, "create", "/memories/party.md", file_text="The office party is at six.")
     call(tool, "str_replace", "/memories/party.md", old_str="six", new_str="seven")
     service = SyncMemoryService(memory)
@@ -149,7 +153,9 @@ def test_what_files_say_is_recalled_and_only_within_their_scope() -> None:
     call(other, "create", "/memories/party.md", file_text="bob's")
     other.clear_all_memory()
     assert tool.files.read("/memories/party.md") == "The office party is at seven."
-    wider = MemvidMemoryTool(memory, {"user_id": "ada", "agent_id": "x"})  # a scope of its own, not a part of the other
+    wider = serving.MemvidMemoryTool(
+        memory, {"user_id": "ada", "agent_id": "x"}
+    )  # a scope of its own, not a part of the other
     assert wider.files.paths() == []
     receipt = service.forget(answer.hits[0].id, user_id="ada")
     assert (len(receipt.turns), len(receipt.items)) == (1, 1)
@@ -159,7 +165,7 @@ def test_what_files_say_is_recalled_and_only_within_their_scope() -> None:
 
 def test_the_past_is_recalled_as_it_was() -> None:
     memory = Memory.create(":memory:")
-    tool = MemvidMemoryTool(memory, {"user_id": "ada"})
+    tool = serving.MemvidMemoryTool(memory, {"user_id": "ada"})
     days = iter(["2026-01-05T12:00:00+00:00", "2026-03-05T12:00:00+00:00"])
     tool.files = MemoryFiles(memory, {"user_id": "ada"}, clock=lambda: next(days))
     call(tool, "create", "/memories/party.md", file_text="The office party is at six.")
@@ -174,7 +180,7 @@ async def test_files_are_found_by_the_mcp_server_which_does_not_change_them() ->
     from mcp import Client
 
     memory = Memory.create(":memory:")
-    tool = MemvidMemoryTool(memory)
+    tool = serving.MemvidMemoryTool(memory)
     call(tool, "create", "/memories/a/tea.txt", file_text="Ada drinks tea")
     call(tool, "insert", "/memories/a/tea.txt", insert_line=1, insert_text="without milk")
     async with Client(mcp_server(memory)) as client:
@@ -186,7 +192,9 @@ async def test_files_are_found_by_the_mcp_server_which_does_not_change_them() ->
 
 
 async def test_the_async_twin_does_the_same() -> None:
-    tool = MemvidAsyncMemoryTool(Memory.create(":memory:"))
+    from anthropic.lib.tools import ToolError
+
+    tool = serving.MemvidAsyncMemoryTool(Memory.create(":memory:"))
     create = {"command": "create", "path": "/memories/a.txt", "file_text": "one\ntwo"}
     assert await tool.call(create) == "File created successfully at: /memories/a.txt"
     with pytest.raises(ToolError, match=r"File /memories/a.txt already exists"):
@@ -197,13 +205,15 @@ async def test_the_async_twin_does_the_same() -> None:
 
 
 def test_tools_in_several_threads_and_objects_lose_no_edit(tmp_path: Path) -> None:
+    from anthropic.lib.tools import ToolError
+
     path = tmp_path / "m.mp4"
     with Memory.create(path) as memory:
-        MemvidMemoryTool(memory).files.create("/memories/log.txt", "")
+        serving.MemvidMemoryTool(memory).files.create("/memories/log.txt", "")
 
     def write(name: str) -> None:
         with Memory.open(path, "a") as memory:
-            tool = MemvidMemoryTool(memory)
+            tool = serving.MemvidMemoryTool(memory)
             for number in range(10):
                 tool.files.insert("/memories/log.txt", 0, f"{name}{number}")
 
@@ -213,7 +223,7 @@ def test_tools_in_several_threads_and_objects_lose_no_edit(tmp_path: Path) -> No
     for thread in threads:
         thread.join()
     with Memory.open(path) as memory:
-        tool = MemvidMemoryTool(memory)
+        tool = serving.MemvidMemoryTool(memory)
         lines = tool.files.read("/memories/log.txt").split()
         assert sorted(lines) == sorted(f"{name}{number}" for name in "ab" for number in range(10))
         assert len(tool.files.versions("/memories/log.txt")) == 21
@@ -224,4 +234,4 @@ def test_tools_in_several_threads_and_objects_lose_no_edit(tmp_path: Path) -> No
 @pytest.mark.parametrize("scope", [{}, {"user_id": ""}, {"user_id": None}])
 def test_a_scope_names_an_owner(scope: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match="owner"):
-        MemvidMemoryTool(Memory.create(":memory:"), scope)
+        serving.MemvidMemoryTool(Memory.create(":memory:"), scope)

@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agents import Agent, Runner, TResponseInputItem
-from agents.memory import Session, SessionSettings
-from agents.testing import ScriptedModel
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.responses import ResponseOutputMessage, ResponseOutputText
 
-from memvid_core import InvalidInputError, Memory, ReadOnlyError
-from memvid_core.serving import MemvidSession
+from memvid_core import InvalidInputError, Memory, ReadOnlyError, serving
 from tests.upstream_tests import passed, source_of
 
 values = st.recursive(
@@ -29,6 +24,8 @@ values = st.recursive(
 
 def item_types() -> list[Any]:
     """The typed dicts of which an item of the SDK may be one."""
+    from agents import TResponseInputItem
+
     found: list[Any] = []
     waiting = [TResponseInputItem]
     while waiting:
@@ -40,10 +37,11 @@ def item_types() -> list[Any]:
     return found
 
 
-TYPES = item_types()
-items = st.sampled_from(TYPES).flatmap(
-    lambda kind: st.fixed_dictionaries(
-        {}, optional=dict.fromkeys([*kind.__required_keys__, *kind.__optional_keys__], values)
+items = st.deferred(
+    lambda: st.sampled_from(item_types()).flatmap(
+        lambda kind: st.fixed_dictionaries(
+            {}, optional=dict.fromkeys([*kind.__required_keys__, *kind.__optional_keys__], values)
+        )
     )
 )
 
@@ -59,7 +57,7 @@ def test_every_kind_of_item_comes_back_exactly_and_in_order(
     shared: Memory, given_items: list[Any], limit: int | None
 ) -> None:
     async def run() -> None:
-        session = MemvidSession("s", shared)
+        session = serving.MemvidSession("s", shared)
         await session.clear_session()
         half = len(given_items) // 2
         await session.add_items(given_items[:half])
@@ -75,7 +73,7 @@ def test_every_kind_of_item_comes_back_exactly_and_in_order(
 
 
 def test_the_items_of_the_sdk_are_many() -> None:
-    assert len(TYPES) >= 20
+    assert len(item_types()) >= 20
 
 
 @pytest.mark.long
@@ -88,6 +86,11 @@ def test_the_sdks_own_tests_of_sessions_pass_on_ours() -> None:
 
 
 async def test_an_agent_remembers_over_runs_and_processes(tmp_path: Path) -> None:
+    from agents import Agent, Runner
+    from agents.memory import Session
+    from agents.testing import ScriptedModel
+    from openai.types.responses import ResponseOutputMessage, ResponseOutputText
+
     def reply(text: str) -> Any:
         content = ResponseOutputText(text=text, type="output_text", annotations=[], logprobs=[])
         return ResponseOutputMessage(id="1", type="message", role="assistant", content=[content], status="completed")
@@ -97,9 +100,9 @@ async def test_an_agent_remembers_over_runs_and_processes(tmp_path: Path) -> Non
     path = tmp_path / "m.mp4"
     with Memory.create(path) as memory:
         model.enqueue([reply("At six.")])
-        await Runner.run(agent, "When is the party?", session=MemvidSession("monday", memory))
+        await Runner.run(agent, "When is the party?", session=serving.MemvidSession("monday", memory))
     with Memory.open(path, "a") as memory:
-        session = MemvidSession("monday", memory)
+        session = serving.MemvidSession("monday", memory)
         assert isinstance(session, Session)
         model.enqueue([reply("In the garden.")])
         await Runner.run(agent, "Where?", session=session)
@@ -114,8 +117,11 @@ async def test_an_agent_remembers_over_runs_and_processes(tmp_path: Path) -> Non
 async def test_sessions_scopes_objects_and_tasks_are_kept_apart_and_in_order(tmp_path: Path) -> None:
     path = tmp_path / "m.mp4"
     with Memory.create(path) as first, Memory.open(path, "a") as second:
-        mine, same = MemvidSession("s", first, {"user": "ada"}), MemvidSession("s", second, {"user": "ada"})
-        other = MemvidSession("s", first, {"user": "bob"})
+        mine, same = (
+            serving.MemvidSession("s", first, {"user": "ada"}),
+            serving.MemvidSession("s", second, {"user": "ada"}),
+        )
+        other = serving.MemvidSession("s", first, {"user": "bob"})
         sessions = {"a": mine, "b": same, "c": other}
         calls = [(name, number) for number in range(8) for name in sessions]
         await asyncio.gather(
@@ -127,23 +133,25 @@ async def test_sessions_scopes_objects_and_tasks_are_kept_apart_and_in_order(tmp
         for name in "ab":
             assert [each for each in contents if each[0] == name] == [f"{name}{number}" for number in range(8)]
         assert len(await other.get_items()) == 8
-        assert await MemvidSession("s", first).get_items() == []
+        assert await serving.MemvidSession("s", first).get_items() == []
         await mine.clear_session()
         assert (await same.get_items(), len(await other.get_items())) == ([], 8)
 
 
 async def test_what_is_no_session_is_refused(tmp_path: Path) -> None:
+    from agents.memory import SessionSettings
+
     memory = Memory.create(":memory:")
     for name in ("", None, 3):
         with pytest.raises(InvalidInputError, match="has a name"):
-            MemvidSession(name, memory)  # type: ignore[arg-type]
+            serving.MemvidSession(name, memory)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="open Memory"):
-        MemvidSession("s", "m.mp4")  # type: ignore[arg-type]
-    session = MemvidSession("s", memory, session_settings=SessionSettings(limit=1))
+        serving.MemvidSession("s", "m.mp4")  # type: ignore[arg-type]
+    session = serving.MemvidSession("s", memory, session_settings=SessionSettings(limit=1))
     with pytest.raises(InvalidInputError, match="must be JSON"):
         await session.add_items([{"role": "user", "content": "kept?"}, {"content": object()}])
     assert len(memory) == 0
     await session.add_items([{"role": "user", "content": "one"}, {"role": "user", "content": "\ud800"}])
     assert await session.get_items() == [{"role": "user", "content": "\ud800"}]
     with Memory.create(tmp_path / "m.mp4"), Memory.open(tmp_path / "m.mp4") as reader, pytest.raises(ReadOnlyError):
-        await MemvidSession("s", reader).add_items([{"role": "user", "content": "x"}])
+        await serving.MemvidSession("s", reader).add_items([{"role": "user", "content": "x"}])

@@ -9,8 +9,6 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import pairwise_distances
-from sklearn.neighbors import NearestNeighbors
 
 from memvid_core.errors import DimensionError, InvalidInputError, VectorError
 from memvid_core.model import IndexName, Metric
@@ -216,6 +214,8 @@ def test_the_same_questions_through_all_five(
 
 @pytest.mark.parametrize("metric", BY_DISTANCE)
 def test_distances_are_those_of_scikit_learn(metric: Metric) -> None:
+    from sklearn.metrics import pairwise_distances
+
     data = some(300, 30).astype(np.float64)
     wanted = pairwise_distances(data[:1], data, metric=metric)[0]
     np.testing.assert_allclose(metrics.distances(metric, data[0], data), wanted, rtol=1e-12, atol=1e-12)
@@ -322,6 +322,8 @@ def test_it_is_scikit_learn_and_its_choice_of_algorithm(monkeypatch: pytest.Monk
 
 
 def test_a_model_is_fitted_when_rows_change_and_not_with_every_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.neighbors import NearestNeighbors
+
     fitted: list[int] = []
     fit = NearestNeighbors.fit
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from memvid_core.system.threads import one_native_thread
@@ -52,6 +51,8 @@ def watched(rows: int, columns: int, dtype: str = "float32") -> Watched:
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
+    import sklearn.neighbors  # noqa: F401  a library that is loaded later has threads of its own
+
     with threadpool_limits(2):
         assert threads("blas") == 2
         yield
@@ -95,6 +96,8 @@ def test_rows_get_their_lists_by_one() -> None:
 
 @pytest.mark.usefixtures("two_threads")
 def test_scikit_learn_compares_few_rows_by_one_and_many_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.neighbors import NearestNeighbors
+
     own, seen = NearestNeighbors.kneighbors, []
 
     def kneighbors(self: Any, *args: Any, **options: Any) -> Any:

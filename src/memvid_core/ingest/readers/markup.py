@@ -9,6 +9,13 @@ from pathlib import Path
 from memvid_core.ingest.readers.document import Outline, Section
 from memvid_core.ingest.readers.encoded_data import without_encoded_data
 from memvid_core.ingest.readers.encodings import decode
+from memvid_core.ingest.readers.markup_pictures import (
+    adoc_pictures,
+    or_pictures,
+    org_pictures,
+    rst_pictures,
+    tex_pictures,
+)
 from memvid_core.ingest.readers.markup_tables import adoc_tables, pipe_tables, rst_tables
 
 __all__ = ["read_adoc", "read_org", "read_rst", "read_tex"]
@@ -61,8 +68,9 @@ def _source(path: Path) -> str:
 
 def read_adoc(path: Path) -> list[Section]:
     """Read AsciiDoc."""
-    text = adoc_tables(_source(path))
-    return _sections(text, _adoc_headings(text))
+    text, pictures = adoc_pictures(_source(path))
+    text = adoc_tables(text)
+    return or_pictures(_sections(text, _adoc_headings(text)), pictures)
 
 
 def _adoc_headings(text: str) -> Iterator[_Heading]:
@@ -77,14 +85,16 @@ def _adoc_headings(text: str) -> Iterator[_Heading]:
 
 def read_org(path: Path) -> list[Section]:
     """Read Org."""
-    text = _source(path)
-    return _sections(text, ((found.start(), len(found.group(1)), found.group(2)) for found in _ORG.finditer(text)))
+    text, pictures = org_pictures(_source(path))
+    headings = ((found.start(), len(found.group(1)), found.group(2)) for found in _ORG.finditer(text))
+    return or_pictures(_sections(text, headings), pictures)
 
 
 def read_rst(path: Path) -> list[Section]:
     """Read reStructuredText; the level of a heading is given by the order in which its underlines first occur."""
-    text = rst_tables(_source(path))
-    return _sections(text, _rst_headings(text))
+    text, pictures = rst_pictures(_source(path))
+    text = rst_tables(text)
+    return or_pictures(_sections(text, _rst_headings(text)), pictures)
 
 
 def _rst_headings(text: str) -> Iterator[_Heading]:
@@ -110,7 +120,7 @@ def read_tex(path: Path) -> list[Section]:
     text = _COMMENT.sub("", _source(path))
     begin, end = text.find("\\begin{document}"), text.rfind("\\end{document}")
     title = re.search(r"\\title\{([^{}]*)\}", text[: max(begin, 0)])
-    text = text[max(begin, 0) : end if end > 0 else None]
+    text, pictures = tex_pictures(text[max(begin, 0) : end if end > 0 else None])
     outline = Outline()
     sections: list[Section] = []
     heading, place = "", 0
@@ -124,7 +134,7 @@ def read_tex(path: Path) -> list[Section]:
             before = _plain_tex(found.group(2))
             heading = outline.enter(_TEX_LEVELS.index(found.group(1)) + 1, before)
             place = found.end()
-    return sections
+    return or_pictures(sections, pictures)
 
 
 def _plain_tex(text: str) -> str:

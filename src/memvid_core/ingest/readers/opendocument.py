@@ -19,7 +19,12 @@ from memvid_core.ingest.readers.zipped import Parts
 
 __all__ = ["flat_sections", "read_opendocument"]
 
-_LEFT_OUT = frozenset(("tracked-changes", "sequence-decls", "variable-decls", "user-field-decls", "forms", "settings"))
+_LEFT_OUT = frozenset(
+    (
+        *("tracked-changes", "sequence-decls", "variable-decls", "user-field-decls", "forms", "settings"),
+        "binary-data",  # a picture in a file that is one XML document
+    )
+)
 _CONTAINERS = frozenset(("section", "index-body", "text", "page", "frame", "text-box", "g", "custom-shape", "rect"))
 _LETTER = re.compile(r"[^\W\d_]")
 _MOST_REPEATED = 1000  # equal rows or cells with content

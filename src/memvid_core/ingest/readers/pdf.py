@@ -131,10 +131,10 @@ class _Pdf:
         how = HOW_TO_GET
         if empty and recognizer() is not None:
             empty, how = self._recognize(pages, empty)
-        if len(empty) + len(damaged) == number:
-            if damaged:
-                raise IngestError(f"damaged: none of its {number} pages can be read")
-            raise IngestError(f"no text on its {number} pages (a scan?): {how}")
+        if len(damaged) == number:
+            raise IngestError(
+                f"damaged: none of its {number} pages can be read" if number else "damaged: it has no page"
+            )
         if damaged:
             warn(f"damaged pages were left out: {ranges(damaged)}")
         if empty:

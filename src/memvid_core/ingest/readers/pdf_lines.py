@@ -128,7 +128,7 @@ def columns(signs: list[Sign]) -> str:
 
 
 def _add_spaces(lines: list[list[Sign]]) -> None:
-    """Add the spaces that are only gaps in vertical columns: between Korean words, and between Latin ones anywhere.
+    """Add the spaces that are only gaps in vertical columns: between Korean words, and between Latin ones in any.
 
     A gap is compared with the usual one of its column, because columns are stretched and signs may be set apart.
     """

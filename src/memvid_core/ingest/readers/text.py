@@ -12,6 +12,7 @@ from memvid_core.ingest.readers.encoded_data import without_encoded_data
 from memvid_core.ingest.readers.encodings import decode
 from memvid_core.ingest.readers.file_types import language_of
 from memvid_core.ingest.readers.markdown import markdown_sections
+from memvid_core.ingest.readers.markup_pictures import markdown_pictures, or_pictures
 from memvid_core.ingest.readers.remarks import leaving_out
 
 __all__ = ["read_code", "read_markdown", "read_notebook", "read_text"]
@@ -24,7 +25,8 @@ def read_text(path: Path) -> list[Section]:
 
 def read_markdown(path: Path) -> list[Section]:
     """Read Markdown as one section per heading."""
-    return markdown_sections(without_encoded_data(decode(path.read_bytes()), code=True))
+    text, pictures = markdown_pictures(decode(path.read_bytes()))
+    return or_pictures(markdown_sections(without_encoded_data(text, code=True)), pictures)
 
 
 def read_code(path: Path) -> list[Section]:
@@ -50,7 +52,8 @@ def read_notebook(path: Path) -> list[Section]:
         with leaving_out(f"cell {number}"):
             cells.append(_cell(cell))
     parts = [f"```{language}\n{source}\n```" if kind == "code" else source for kind, source in cells if source.strip()]
-    return markdown_sections("\n\n".join(parts))
+    text, pictures = markdown_pictures("\n\n".join(parts))
+    return or_pictures(markdown_sections(text), pictures)
 
 
 def _cell(cell: dict[str, Any]) -> tuple[str, str]:

@@ -159,6 +159,9 @@ def test_runs_of_encoded_data_are_left_out(tmp_path: Path, suffix: str) -> None:
         assert "Before it." in text, name
         assert "After it." in text, name
         assert len(text) < 250, (name, text[:300])
+        if (suffix, name) == ("md", "a picture in a URL"):  # a picture beside text, as in other formats
+            assert ("[wing]" in text, read_document(file).warnings) == (True, [])
+            continue
         assert any("encoded binary data" in warning for warning in read_document(file).warnings), name
 
 

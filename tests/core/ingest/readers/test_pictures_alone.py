@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import textwrap
 import zipfile
 from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 
 import docx
+import fpdf
 import mkepub
 import openpyxl
 import pptx
@@ -18,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from memvid_core.ingest import read_document
 from memvid_core.ingest.readers.ocr import HOW_TO_GET
+from tests.core.ingest.ole_files import outlook, packed, paragraph, write_hwp
 
 WORDS = "Wings make lift"
 ODF = "application/vnd.oasis.opendocument."
@@ -64,6 +68,14 @@ def _epub(path: Path, picture: Path) -> None:
         book.save(str(path))
 
 
+def _pdf(path: Path, picture: Path) -> None:
+    made = fpdf.FPDF()
+    for _ in range(2):
+        made.add_page()
+        made.image(str(picture), w=150)
+    made.output(str(path))
+
+
 def _rtf(path: Path, picture: Path) -> None:
     older = r"{\nonshppict{\pict\wmetafile8 00ff}}"
     digits = picture.read_bytes().hex()
@@ -76,6 +88,43 @@ def _eml(path: Path, picture: Path) -> None:
     message.set_content("")
     message.add_attachment(picture.read_bytes(), "image", "png", filename="p.png")
     path.write_bytes(bytes(message))
+
+
+def _msg(path: Path, picture: Path) -> None:
+    message = EmailMessage()
+    message["From"] = "ada@example.org"
+    message.set_content("")
+    message.add_attachment(picture.read_bytes(), "image", "png", filename="p.png")
+    outlook(message, path)
+
+
+def _msg_of_html(path: Path, picture: Path) -> None:
+    message = EmailMessage()
+    message["From"] = "ada@example.org"
+    shown = base64.b64encode(picture.read_bytes()).decode()
+    message.set_content(f'<html><body><img src="data:image/png;base64,{shown}"></body></html>', subtype="html")
+    outlook(message, path)
+
+
+def _hwp(path: Path, picture: Path) -> None:
+    write_hwp(path, paragraph(""), more={"BinData/BIN0001.png": packed(picture.read_bytes())})
+
+
+def _hwp_stored(path: Path, picture: Path) -> None:
+    write_hwp(path, paragraph(""), more={"BinData/BIN0001.png": picture.read_bytes()})
+
+
+def _flat(kind: str, before: str, after: str) -> Callable[[Path, Path], None]:
+    def write(path: Path, picture: Path) -> None:
+        data = textwrap.fill(base64.b64encode(picture.read_bytes()).decode(), 72)
+        inner = f"<drawing:image><office:binary-data>{data}</office:binary-data></drawing:image>"
+        frame = f"<drawing:frame>{inner}</drawing:frame>"
+        path.write_text(
+            f'<?xml version="1.0"?><office:document {NAMES} office:mimetype="{ODF}{kind}"><office:body>'
+            f"{before}{frame}{after}</office:body></office:document>"
+        )
+
+    return write
 
 
 def _opendocument(kind: str, before: str, after: str) -> Callable[[Path, Path], None]:
@@ -106,6 +155,12 @@ def _hwpx(path: Path, picture: Path) -> None:
         archive.writestr("Contents/section0.xml", f"<hs:sec {names}>{shown}</hs:sec>")
 
 
+TEXT = ("<office:text><text:p>", "</text:p></office:text>")
+SLIDE = ("<office:presentation><drawing:page>", "</drawing:page></office:presentation>")
+SHEET = (
+    '<office:spreadsheet><table:table table:name="S"><table:shapes>',
+    "</table:shapes></table:table></office:spreadsheet>",
+)
 ALONE = "no text, but 1 picture (scans?): "
 SEVERAL = "without text, but with pictures (scans?): "
 FORMATS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
@@ -115,21 +170,21 @@ FORMATS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "epub": (_epub, f"chapters {SEVERAL}'EPUB/page0001.xhtml'; "),
     "rtf": (_rtf, ALONE),
     "eml": (_eml, ALONE),
-    "odt": (_opendocument("text", "<office:text><text:p>", "</text:p></office:text>"), ALONE),
-    "odp": (
-        _opendocument("presentation", "<office:presentation><drawing:page>", "</drawing:page></office:presentation>"),
-        f"slides {SEVERAL}1; ",
-    ),
-    "ods": (
-        _opendocument(
-            "spreadsheet",
-            '<office:spreadsheet><table:table table:name="S"><table:shapes>',
-            "</table:shapes></table:table></office:spreadsheet>",
-        ),
-        f"sheets {SEVERAL}'S'; ",
-    ),
+    "odt": (_opendocument("text", *TEXT), ALONE),
+    "odp": (_opendocument("presentation", *SLIDE), f"slides {SEVERAL}1; "),
+    "ods": (_opendocument("spreadsheet", *SHEET), f"sheets {SEVERAL}'S'; "),
     "hwpx": (_hwpx, ALONE),
+    "pdf": (_pdf, "pages without text (scans?): 1-2; "),
+    "msg": (_msg, ALONE),
+    "html.msg": (_msg_of_html, ALONE),
+    "hwp": (_hwp, ALONE),
+    "stored.hwp": (_hwp_stored, ALONE),
+    "fodt": (_flat("text", *TEXT), ALONE),
+    "fodp": (_flat("presentation", *SLIDE), f"slides {SEVERAL}1; "),
+    "fods": (_flat("spreadsheet", *SHEET), f"sheets {SEVERAL}'S'; "),
 }
+MAIL = ("eml", "msg", "html.msg")
+TWICE = ("pptx", "pdf")
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -142,11 +197,11 @@ def test_it_is_read_by_ocr_or_named(
     monkeypatch.setenv("MEMVID_OCR", "off")
     document = read_document(tmp_path / f"a.{suffix}")
     assert document.warnings == [warning + HOW_TO_GET]
-    assert [section.text.strip() for section in document.sections] == ["From: ada@example.org"] * (suffix == "eml")
+    assert [section.text.strip() for section in document.sections] == ["From: ada@example.org"] * (suffix in MAIL)
     monkeypatch.setenv("MEMVID_OCR", "tesseract")
     document = read_document(tmp_path / f"a.{suffix}")
     read = [section.text for section in document.sections if section.metadata.get("ocr")]
-    assert (read, document.warnings) == ([WORDS] * (2 if suffix == "pptx" else 1), [])
+    assert (read, document.warnings) == ([WORDS] * (2 if suffix in TWICE else 1), [])
 
 
 def test_pictures_beside_a_page_are_files_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ from mcp import Client
 
 from langchain_memvid.agents import MemvidMiddleware, MemvidStore, create_memory_tools
 from llama_index_memvid import MemvidMemoryBlock
-from memvid_core import Memory, MemoryLoop, serving
+from memvid_core import Memory, MemoryLoop
+from memvid_core.serving import mcp_server
 from tests.core.cli.running import memvid
 from tests.langchain_memvid.agents.fakes import ScriptedModel, call
 from tests.scopes import KINDS, OWNERS, Scopes, owners, secret, settings, words
@@ -30,6 +31,13 @@ tools = st.sampled_from(["remember", "save_memories", "recall", "search_memory",
 
 def options_of(owner: dict[str, Any]) -> list[str]:
     return [part for name, value in owner.items() for part in (f"--{name.removesuffix('_id')}", value)]
+
+
+def MemvidMemoryTool(memory: Memory, scope: dict[str, Any]) -> Any:
+    """Claude's memory tool, whose SDK takes a second to import."""
+    from memvid_core.serving import MemvidMemoryTool
+
+    return MemvidMemoryTool(memory, scope)
 
 
 class Doors(Scopes):
@@ -79,7 +87,7 @@ class Doors(Scopes):
         given = of_tool[tool]
 
         async def talk() -> list[Any]:
-            server = serving.mcp_server(self.memory, scope=owner)
+            server = mcp_server(self.memory, scope=owner)
             async with Client(server) as client:
                 told = [await client.call_tool(tool, given), await client.read_resource("memory://info")]
                 return [*told, server.instructions, await client.call_tool("get_memories", {"ids": [name]})]
@@ -91,7 +99,7 @@ class Doors(Scopes):
 
     @rule(owner=owners, word=words)
     def use_claude_s_tool(self, owner: dict[str, Any], word: str) -> None:
-        tool, path = serving.MemvidMemoryTool(self.memory, owner), f"/memories/{word}.md"
+        tool, path = MemvidMemoryTool(self.memory, owner), f"/memories/{word}.md"
         with self.alone(owner):
             told = [tool.call({"command": "create", "path": path, "file_text": f"{word} {secret(owner)}"})]
             told += [tool.call({"command": "view", "path": each}) for each in ("/memories", path)]

@@ -101,7 +101,10 @@ class Doors(Scopes):
     def use_claude_s_tool(self, owner: dict[str, Any], word: str) -> None:
         tool, path = MemvidMemoryTool(self.memory, owner), f"/memories/{word}.md"
         with self.alone(owner):
-            told = [tool.call({"command": "create", "path": path, "file_text": f"{word} {secret(owner)}"})]
+            told = [tool.call({"command": "view", "path": "/memories"})]
+            if path in told[0]:  # from an earlier step
+                told += [tool.call({"command": "delete", "path": path})]
+            told += [tool.call({"command": "create", "path": path, "file_text": f"{word} {secret(owner)}"})]
             told += [tool.call({"command": "view", "path": each}) for each in ("/memories", path)]
         self.seen_by(owner, told)
 

@@ -31,7 +31,7 @@ if __package__ in (None, ""):  # run as a file
 from benchmarks.data import add_data_option, chunks, embedded
 from benchmarks.machine import describe
 from benchmarks.retrieval.questions import collections
-from memvid_core import IndexName, Metric
+from memvid_core import IndexName, Ivf, Metric
 from memvid_core.vectors.metrics import distances
 
 Matrix = NDArray[np.float32]
@@ -146,10 +146,10 @@ def search_ours(folder: Path, strategy: Any) -> Figures:
     from memvid_core.vectors.vector_index import VectorIndex
 
     count, dimension = np.load(folder / "rows.npy", mmap_mode="r").shape
+    name, _, stated = strategy.partition(":")
+    chosen = Ivf(float(stated)) if stated else name
     before, start = resident(), time.perf_counter()
-    index = VectorIndex(
-        dimension, folder=folder / strategy, strategy=strategy, metric=metric_of(folder), writable=False
-    )
+    index = VectorIndex(dimension, folder=folder / name, strategy=chosen, metric=metric_of(folder), writable=False)
     index.sync(count)
     figures = asked(lambda query: index.search(query, K)[0], folder, start, before)
     queries = np.load(folder / "queries.npy")

@@ -63,7 +63,6 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
     _owned: bool = PrivateAttr(default=True)
     _reopening: dict[str, Any] = PrivateAttr(default_factory=dict)
     _thread: WriterThread = PrivateAttr(default_factory=WriterThread)
-    _last: int = PrivateAttr(default=0)
 
     def __init__(
         self,
@@ -188,7 +187,7 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
         place = {"key": _checked(key), "status": _name(status)}
         metadata = [
             _metadata({**place, "role": message.role.value, "time": now} | what_else(message))
-            for message, now in zip(_all_messages(messages), self._times(len(messages)), strict=True)
+            for message, now in zip(_all_messages(messages), self._times(key, len(messages)), strict=True)
         ]
         chosen = [*ids[: len(messages)], *[None] * (len(messages) - len(ids))]
         self._put([text_of(message) for message in messages], metadata, chosen, ids[len(messages) :])
@@ -198,10 +197,10 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
     ) -> None:
         self.memory.add(texts, metadata, ids, [None] * len(texts), delete=gone)
 
-    def _times(self, count: int) -> range:
-        """Return one time per message; all are later than earlier times of this store."""
-        first = max(time.time_ns(), self._last + 1)
-        self._last = first + count
+    def _times(self, key: str, count: int) -> range:
+        """Return one time per message; all are later than those of the conversation: a clock may be set back."""
+        newest = self.memory.select(_where(key, None), order_by=f"{_CHAT}.time", descending=True, limit=1)
+        first = max(time.time_ns(), *(_time(record) + 1 for record in newest), 0)
         return range(first, first + count)
 
     def _delete(self, records: list[Record]) -> list[ChatMessage]:

@@ -39,10 +39,11 @@ _ASKED = 500
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What was forgotten: the ids of turns, items, categories and resources that are gone.
+    """What was forgotten: the ids of turns, items, categories, resources and notes that are gone.
 
-    ``rewritten`` are the categories whose summaries told of it. ``unknown`` are ids that the scope does not have.
-    ``in_file`` tells that the bytes are still in the file: ``compact`` removes them.
+    ``notes`` are texts that memory tools saved; they go with a whole scope. ``rewritten`` are the categories whose
+    summaries told of it. ``unknown`` are ids that the scope does not have. ``in_file`` tells that the bytes are still
+    in the file: ``compact`` removes them.
     """
 
     turns: list[str] = []
@@ -52,6 +53,7 @@ class Receipt(msgspec.Struct, frozen=True):
     rewritten: list[str] = []
     unknown: list[str] = []
     in_file: bool = True
+    notes: list[str] = []
 
 
 class _Gone:
@@ -121,8 +123,9 @@ def plan_forget(
         resources=list(gone.resources),
         rewritten=[draft.id for draft in rewritten],
         unknown=[each for each in wanted or () if each not in gone],
+        notes=store.notes(where) if wanted is None else [],
     )
-    return Changes([*drafts, *left, *rewritten], [*gone.ids(), *emptied], receipt)
+    return Changes([*drafts, *left, *rewritten], [*gone.ids(), *emptied, *receipt.notes], receipt)
 
 
 def _items_left(

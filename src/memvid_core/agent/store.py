@@ -54,6 +54,10 @@ class Store:
         """What embeds: the memory's own embedder, or else the given one."""
         return self._given or self.memory.embedder
 
+    def notes(self, where: Mapping[str, Any]) -> list[str]:
+        """Return the ids of the notes of a scope, which tools save next to what the service remembers."""
+        return self.memory.ids({**where, "agent_memory": {"$exists": True}})
+
     def exactly(self, scope: Mapping[str, Any]) -> dict[str, Any]:
         """Return the filter of the records that belong to a scope, or to a session of it, and to no narrower scope."""
         others = {name: {"$exists": False} for name in self._owners if name not in scope}

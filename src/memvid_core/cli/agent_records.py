@@ -80,7 +80,8 @@ def forget(
         raise typer.BadParameter("say what to forget: ids, or --all for the whole scope", param_hint="IDS")
     with opened(memory_path, "a", timeout=timeout, others=ids or (), make=MAKE) as memory:
         receipt = service_of(memory).forget(ids if ids else None, where=scope_of(user, agent, session))
-    forgotten = len(receipt.turns) + len(receipt.items) + len(receipt.categories) + len(receipt.resources)
+    gone = (receipt.turns, receipt.items, receipt.categories, receipt.resources, receipt.notes)
+    forgotten = sum(map(len, gone))
     if as_json:
         write_json({"memory": str(memory_path), "receipt": receipt})
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -22,6 +21,7 @@ from memvid_core.library.manifest import (
     Description,
     read_description,
     read_manifest,
+    time_after,
     versions,
     write_description,
 )
@@ -108,7 +108,7 @@ class Library(AsyncLibrary):
         made = new_embedder(embedder, exact=vectors == "float64")
         name = GIVEN if made is None else made.name
         fields = _fields(partition_by)
-        description = Description(FORMAT, uuid.uuid4().hex, name, metric, vectors, fields, time.time_ns() // 1000)
+        description = Description(FORMAT, uuid.uuid4().hex, name, metric, vectors, fields, time_after(-1))
         if DESCRIPTION in objects.listing(""):
             raise MemoryExistsError(f"{objects.name} has a library; open it with Library.open")
         objects.prepare()

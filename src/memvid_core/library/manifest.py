@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -33,6 +34,7 @@ __all__ = [
     "read_description",
     "read_manifest",
     "remove_version",
+    "time_after",
     "versions",
     "write_description",
 ]
@@ -42,6 +44,7 @@ DESCRIPTION: Final = "library.json"
 _FOLDER: Final = "manifest"
 _DIGITS: Final = 20
 _NUMBER: Final = re.compile(f"[0-9]{{{_DIGITS}}}")
+_VERSIONS: Final = 1 << 40  # more than a library has
 _LARGEST: Final = 1 << 28  # bytes: about 200,000 shards
 _REMOVED: Final = b"removed by vacuum\n"
 
@@ -52,7 +55,8 @@ _Name = Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
 _Checksum = Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
 _Rows = Annotated[int, Meta(ge=0, le=1 << 32)]
 _Count = Annotated[int, Meta(ge=0, le=1 << 62)]
-_Time = Annotated[int, Meta(ge=0, le=1 << 57)]  # to the year 6,500
+_LATEST: Final = 1 << 57  # microseconds: in the year 6536
+_Time = Annotated[int, Meta(ge=0, le=_LATEST)]
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _Positive = Annotated[float, Meta(gt=0)]
 _Dimension = Annotated[int, Meta(ge=1, lt=1 << 24)]
@@ -264,6 +268,15 @@ def _number(name: str) -> int | None:
 def numbers(objects: Objects) -> list[int]:
     """Return the numbers of all versions, ascending, also of those that were removed: no number is used twice."""
     return [number for name in objects.names(_FOLDER) if (number := _number(name)) is not None]
+
+
+def time_after(before: int) -> int:
+    """Return the time of a version in microseconds since 1970, within what one may have: the clock may be wrong.
+
+    Args:
+        before: The time of the version before it.
+    """
+    return max(min(time.time_ns() // 1000, _LATEST - _VERSIONS), before + 1)
 
 
 def versions(objects: Objects) -> list[int]:

@@ -35,6 +35,7 @@ from memvid_core.library.manifest import (
     manifest_name,
     newest_version,
     read_manifest,
+    time_after,
 )
 from memvid_core.library.objects import Objects
 from memvid_core.library.remembered import Remembered
@@ -325,7 +326,7 @@ def _next(place: Place, state: State, change: Change) -> Manifest | None:
         msgspec.structs.replace(
             base,
             version=base.version + 1,
-            time=max(time.time_ns() // 1000, base.time + 1),
+            time=time_after(base.time),
             change=change.kind,
             added=0 if change.kind == "compact" else sum(entry.records for entry in built.entries),
             deleted=0 if change.kind == "compact" else deleted,

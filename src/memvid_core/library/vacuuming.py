@@ -20,6 +20,7 @@ from memvid_core.library.manifest import (
     is_removed,
     read_manifest,
     remove_version,
+    time_after,
     versions,
 )
 from memvid_core.library.objects import LocalObjects, Objects, Stored
@@ -132,7 +133,7 @@ def _committed(place: Place, kept: list[Manifest], doomed: Doomed, limit: int) -
         doomed = doomed - _claimed(place.objects, doomed, limit)
         if not doomed:
             return doomed
-        moment = max(time.time_ns() // 1000, base.time + 1)
+        moment = time_after(base.time)
         changes = {"version": base.version + 1, "time": moment, "change": "vacuum", "added": 0, "deleted": 0}
         following = msgspec.structs.replace(base, **changes, vacuum=write_doomed(place.objects, doomed))
         if commit_manifest(place.objects, following):

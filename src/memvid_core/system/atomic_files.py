@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, ReadOnlyError, StorageError
+from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, ReadOnlyError, StorageError, storage_errors
 from memvid_core.system.commit_lock import CommitLock
 from memvid_core.system.file_lock import still_named, system_lock
 from memvid_core.system.folders import matching, sync_folder
@@ -385,9 +385,12 @@ def _check_regular(target: Path) -> None:
 
 
 def _check_folder(target: Path) -> None:
-    if not target.parent.is_dir():
+    with storage_errors():  # a name may be too long
+        there, file = target.exists(), target.is_file()
+        folder = target.parent.is_dir()
+    if not folder:
         raise MemoryNotFoundError(f"the folder {target.parent} does not exist; create it first")
-    if target.exists() and not target.is_file():
+    if there and not file:
         raise StorageError(f"{target} is a folder, a pipe or a device, not a regular file")
 
 

@@ -69,7 +69,7 @@ class IvfSearch:
         self._writable = writable
         self._lock = threading.RLock()
         self._file: InvertedFile | None = None
-        self._budgets: tuple[InvertedFile, int, list[float]] | None = None
+        self._budgets: tuple[InvertedFile, list[float]] | None = None  # of the depths that were asked for
         self._rows = 0
         self._saved: tuple[str, int, int] | None = None  # under which name, how many rows, and how many were measured
         self._looked_for: Quantizer | None = None  # whose lists were looked for in the folder when it was seen first
@@ -133,8 +133,8 @@ class IvfSearch:
                     with contextlib.suppress(OSError):  # Windows refuses while another process has it open
                         path.unlink()
 
-    def _grow(self, coded: Coded) -> InvertedFile:
-        """Return the inverted file, with all rows of these codes in it, and what must be known of it measured."""
+    def _grow(self, coded: Coded, k: int) -> tuple[InvertedFile, float]:
+        """Return the inverted file, with all rows of these codes in it, and how many entries k rows take."""
         if self._file is None or self._file.quantizer is not coded.quantizer:
             self._load(coded)  # another process may have saved them meanwhile
         file = self._file
@@ -144,21 +144,24 @@ class IvfSearch:
         if coded.rows >= _MEASURE_GROWTH * file.measured_rows:
             file.missed.clear()
             file.measured_rows, self._budgets = coded.rows, None
-        if self._budgets is None or self._budgets[:2] != (file, file.measured_rows):
-            self._budgets = file, file.measured_rows, self._measured(file, coded)
+        if self._budgets is None or self._budgets[0] is not file:
+            self._budgets = file, []
+        budgets = self._budgets[1]
+        while len(budgets) < len(DEPTHS) and k > (DEPTHS[len(budgets) - 1] if budgets else 0):
+            budgets.append(self._measured(file, coded, len(budgets), budgets))
         self._file = file
-        return file
+        return file, self._budget(budgets, k) * max(file.known / file.measured_rows, 1.0)
 
     def _entries(self, step: int) -> float:
         return float(settings.DEFAULTS.entries * 2.0 ** (step / _STEPS))
 
     def _budget(self, budgets: list[float], k: int) -> float:
         """Return how many entries are to be looked at for the nearest k rows; infinite for all rows."""
-        few, many = budgets
-        if not math.isfinite(many):
+        few, many = budgets[0], budgets[-1]
+        if k <= DEPTHS[0] or not math.isfinite(many):
             return few if k <= DEPTHS[0] else math.inf
         growth = math.log(many / few) / math.log(DEPTHS[1] / DEPTHS[0])
-        return float(few * max(k / DEPTHS[0], 1.0) ** growth)
+        return float(few * (k / DEPTHS[0]) ** growth)
 
     def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
         """Return the rows of the nearest lists whose levels are best; with a filter, of more lists or of none."""
@@ -167,9 +170,7 @@ class IvfSearch:
         if coded is None or too_many(self._entries(self._first_step), passing):
             return self._scan.candidates(queries, k, rows, mask)
         with self._lock:
-            file = self._grow(coded)
-            budgets = self._budgets
-        entries = math.inf if budgets is None else self._budget(budgets[2], k) * max(file.known / budgets[1], 1.0)
+            file, entries = self._grow(coded, k)
         if too_many(entries, passing):
             return self._scan.candidates(queries, k, rows, mask)
         store = self._quantized.store
@@ -181,29 +182,31 @@ class IvfSearch:
                 found[at] = near
         return found
 
-    def _measured(self, file: InvertedFile, coded: Coded) -> list[float]:
-        """Return for each depth how many entries must be looked at; infinite where that takes as long as a scan.
+    def _measured(self, file: InvertedFile, coded: Coded, place: int, before: list[float]) -> float:
+        """Return how many entries must be looked at for one of the depths; infinite where that takes as long as a scan.
 
         The share that is missed, and two standard errors, is at most what is allowed. The entries are those of as many
         rows as the file was measured with first; it looks at more when it has grown.
+
+        Args:
+            file: The file.
+            coded: The codes.
+            place: Which depth.
+            before: What the depths before it take; it takes no less.
         """
-        budgets = []
+        k, asked = DEPTHS[place], None
         step, growth = self._first_step, max(coded.rows / file.measured_rows, 1.0)
-        for k in DEPTHS:
-            asked = None
-            while True:
-                entries = self._entries(step)
-                if entries * growth > EACH * coded.rows or too_many(entries * growth, coded.rows):
-                    budgets.append(math.inf)
-                    break
+        while True:
+            entries = self._entries(step)
+            if entries * growth > EACH * coded.rows or too_many(entries * growth, coded.rows):
+                return math.inf
+            if entries >= max(before, default=0.0):
                 if (k, entries) not in file.missed:
                     asked = self._asked(file, coded, k) if asked is None else asked
                     file.missed[k, entries] = self._missed_of(file, coded, k, entries * growth, asked)
                 if file.missed[k, entries] <= self._missed:
-                    budgets.append(entries)
-                    break
-                step += 1
-        return budgets
+                    return entries
+            step += 1
 
     def _asked(self, file: InvertedFile, coded: Coded, k: int) -> list[tuple[Matrix, float]]:
         """Return some rows as queries, and how near the k-th nearest row is to each, apart from itself."""
@@ -242,7 +245,7 @@ class IvfSearch:
             coded = self._quantized.coded(self._rows)
             if coded is None or not coded.fit or self._folder is None or not self._writable:
                 return
-            file = self._grow(coded)
+            file, _ = self._grow(coded, DEPTHS[-1])
             name = f"ivf-{coded.fit}-{file.fitted_rows}"
             state = name, self._rows, len(file.missed)
             if self._saved == state:

@@ -300,6 +300,8 @@ class QuantizedSearch:
         passing = rows if mask is None else int(np.count_nonzero(mask))
         if coded is None or passing <= max(settings.DEFAULTS.few_candidates, 32 * k, rows >> 8):
             return self._exact.candidates(queries, k, rows, mask)
+        if passing == rows:
+            mask = None
         hidden = None if mask is None else np.subtract(mask.view(np.uint8), 1, dtype=np.uint8)  # False: 255
 
         def one(at: int) -> Rows:

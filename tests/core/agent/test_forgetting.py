@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import zstandard
 
+from langchain_memvid.agents import create_memory_tools
 from memvid_core import Memory
 from memvid_core.agent import SyncMemoryService, export_markdown
 from tests.core.cli.running import memvid
@@ -138,3 +139,22 @@ def test_no_form_of_it_is_in_any_file_after_compact(tmp_path, how):
             done = memvid("memory", command[0], tmp_path / "memory.mp4", *command[1:], "--user", "me", "--json")
             assert not any(secret in done.out + done.err for secret in SECRETS)
     assert where(tmp_path) == []
+
+
+def test_with_a_whole_scope_go_the_notes_that_tools_saved_for_it(tmp_path: Path) -> None:
+    other = {"user_id": "other"}
+    with Memory.create(tmp_path / "m.mp4") as memory:
+        service = SyncMemoryService(memory)
+        for owner in (ME, {**ME, "agent_id": "bot"}, other):
+            save = next(tool for tool in create_memory_tools(memory, scope=owner) if tool.name == "save_memory")
+            save.invoke({"text": f"the key is under {SECRETS[0]} of {owner}"})
+        memory.add(f"a document about {SECRETS[0]}", ids="document")
+        service.add([{"role": "user", "content": "I drink tea."}], session_id="s", **ME)
+        assert not service.forget(session_id="s", **ME).notes  # they are of no session
+        receipt = service.clear_memory(ME)
+        assert len(receipt.notes) == 2
+        left = {record.id: record.metadata.get("user_id") for record in memory.select({})}
+        assert left.pop("document", "") is None
+        assert list(left.values()) == ["other"]
+        done = memvid("memory", "forget", tmp_path / "m.mp4", "--all", "--user", "other")
+        assert (done.code, "1 record forgotten" in done.out) == (0, True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from memvid_core import Memory, MemoryNotFoundError, StorageError
 from memvid_core.system.atomic_files import (
     being_compacted,
     compaction_path,
@@ -206,3 +207,10 @@ def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
             write_file(target, b"one")
     assert names(tmp_path) == before
     assert not any(target.is_file() for target in targets)
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "/".join(["n" * 200] * 30)])
+def test_a_name_that_the_system_does_not_take_is_a_named_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises((StorageError, MemoryNotFoundError)):
+        Memory.create(tmp_path / f"{name}.mp4", "given")
+    assert names(tmp_path) == []

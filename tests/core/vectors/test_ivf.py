@@ -69,7 +69,7 @@ def test_the_recall_that_is_stated_is_found(tmp_path: Path, monkeypatch: pytest.
         index.sync(9000)
         shares.append(recall(index, data, queries, 10))
         assert shares[-1] >= promised - 0.005
-        budgets = index._search._budgets[2]  # type: ignore[attr-defined]
+        budgets = index._search._budgets[1]  # type: ignore[attr-defined]
         entries.append(budgets[0])
         index.flush()
         index.close()
@@ -78,7 +78,7 @@ def test_the_recall_that_is_stated_is_found(tmp_path: Path, monkeypatch: pytest.
             reader = VectorIndex(48, folder=tmp_path, strategy=Ivf(promised), writable=False)
             reader.sync(9000)
             assert recall(reader, data, queries, 10) == shares[-1]
-            assert reader._search._budgets[2] == budgets  # type: ignore[attr-defined]
+            assert reader._search._budgets[1] == budgets[:1]  # type: ignore[attr-defined]
     assert entries == sorted(set(entries))
     assert shares[-1] == 1.0
 
@@ -142,7 +142,7 @@ def test_rows_whose_neighbors_are_in_no_near_list_are_all_looked_at(monkeypatch:
     index = VectorIndex(48, strategy="ivf")
     index.extend(0, data)
     assert recall(index, data, queries, 10) >= 0.98
-    assert not np.isfinite(index._search._budgets[2]).any()  # type: ignore[attr-defined]
+    assert not np.isfinite(index._search._budgets[1]).any()  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("codes_of_few")

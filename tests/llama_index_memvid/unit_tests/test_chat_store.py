@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,18 @@ async def test_llama_index_memory_keeps_its_messages_there(tmp_path: Path) -> No
         assert await memory.aget_all() == said
         await memory.areset()
         assert await memory.aget_all() == []
+
+
+async def test_messages_stay_in_order_if_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    true, said = time.time_ns, []
+    for hours in (0, -5, -9, 0):
+        monkeypatch.setattr(time, "time_ns", lambda shift=hours * 3600 * 10**9: true() + shift)
+        async with MemvidChatStore(tmp_path / "talk.mp4") as store:
+            said += [f"{hours} {number}" for number in range(3)]
+            await store.add_message("talk", ChatMessage(said[-3]))
+            await store.add_messages("talk", [ChatMessage(text) for text in said[-2:]])
+            assert [message.content for message in await store.get_messages("talk")] == said
+    async with MemvidChatStore(tmp_path / "talk.mp4") as store:
+        assert [message.content for message in await store.archive_oldest_messages("talk", 4)] == said[:4]
+        await store.add_message("talk", ChatMessage("last"))
+        assert [message.content for message in await store.get_messages("talk", None)] == [*said, "last"]

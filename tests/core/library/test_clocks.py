@@ -1,0 +1,36 @@
+"""Versions that were committed with a clock that is wrong are as good as others."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from memvid_core import Library
+from tests.core.embedders import embed
+
+YEAR = 365 * 24 * 3600 * 10**9
+
+
+@pytest.mark.parametrize("years", [-30, 1, 5_000, 7_500])
+@pytest.mark.parametrize("made", [True, False], ids=["made", "grown"])
+def test_a_clock_that_is_years_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, years: int, made: bool) -> None:
+    path, true = tmp_path / "library", time.time_ns
+    shift = years * YEAR if made else 0
+    monkeypatch.setattr(time, "time_ns", lambda: true() + shift)
+    with Library.create(path, embed) as library:
+        library.add(["one"], ids=["a"])
+        shift = years * YEAR
+        library.add(["two"], ids=["b"])
+        shift = 0
+        library.add(["three"], ids=["c"])
+    with Library.open(path, "a", embedder=embed) as library:
+        assert sorted(library.ids()) == ["a", "b", "c"]
+        times = [version.time for version in library.history()]
+        assert times == sorted(set(times))
+        assert not library.verify().damage
+        library.delete("b")
+        library.vacuum(timedelta(0))
+        assert sorted(library.ids()) == ["a", "c"]

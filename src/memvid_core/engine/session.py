@@ -378,7 +378,7 @@ class _HeldTurn:
         def take() -> None:
             self._stack.enter_context(turn())
             if self._loop.is_closed():  # the task will not continue
-                self._end()
+                self.give_back()
 
         self._all.add(self)
         try:

@@ -14,6 +14,7 @@ import pytest
 from langchain_memvid import MemvidVectorStore
 from llama_index_memvid import MemvidVectorStore as LlamaStore
 from memvid_core import ClosedError, Library, Memory, WriterThread
+from tests.core.cli.running import process
 from tests.core.embedders import embed
 
 
@@ -76,6 +77,33 @@ def test_a_task_that_its_closed_event_loop_keeps_gives_the_right_to_write_back(t
         memory.add("after", ids="after")
         assert memory.ids() == ["after"]
         del block
+
+
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+def test_a_waiting_task_that_its_closed_event_loop_keeps_does_not_stop_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path) as memory:
+        held, free = threading.Event(), threading.Event()
+
+        def other() -> None:
+            with memory.exclusive():
+                held.set()
+                free.wait()
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        held.wait()
+        loop = asyncio.new_event_loop()
+        block = memory.aexclusive()
+        task = loop.create_task(block.__aenter__())
+        loop.run_until_complete(asyncio.sleep(0))  # it waits for the other thread
+        loop.close()
+        free.set()
+        thread.join()
+        added = process("add", path, "--text", "after", "--timeout", "20")
+        assert (added.code, len(memory)) == (0, 1)
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        del task, block
 
 
 def test_calls_beside_closing_a_writer_thread_are_all_made() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from memvid_core.errors import ClosedError, IndexStaleError
 from memvid_core.model import IndexName
-from memvid_core.vectors.matrix import narrow, widen
+from memvid_core.vectors.matrix import FileRows, narrow, widen
 from memvid_core.vectors.vector_index import VectorIndex
 from tests.core.vectors.tuned import tune
 from tests.core.vectors.vector_data import clustered, oracle
@@ -27,6 +27,24 @@ def test_widen_and_narrow_are_the_casts() -> None:
     cast = numbers.astype(np.float16).astype(np.float64)
     ours = narrow(numbers).astype(np.float64)
     assert (np.abs(ours - numbers) <= np.abs(cast - numbers) + 8e-12).all()  # halves may go the other way
+
+
+def test_rows_that_were_read_just_now_are_read_again_once_they_are_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(monkeypatch, kept_bytes=0)
+    old, new = np.eye(8, dtype=np.float32), np.eye(8, dtype=np.float32)[::-1].copy()
+    writer, reader = (FileRows(tmp_path, 8, "float16", writable=writable) for writable in (True, False))
+    writer.write(0, old)
+    for store in (writer, reader):
+        store.sync(8, 0)
+        assert np.array_equal(store.read(np.arange(8)), old)
+    writer.write(0, new)
+    assert np.array_equal(writer.read(np.array([2, 1])), new[[2, 1]])
+    reader.sync(8, 0)
+    assert np.array_equal(reader.read(np.array([2, 1])), new[[2, 1]])
+    writer.close()
+    reader.close()
 
 
 def test_rows_of_a_large_file_are_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,3 +116,26 @@ def test_after_some_searches_all_whole_frames_are_kept(rows: NDArray[np.uint8], 
 def test_more_rows_than_the_process_may_hold_are_an_error_that_says_so() -> None:
     with pytest.raises(OutOfMemoryError, match="do not fit into memory"):
         KeptRows(1 << 40, 1 << 12)
+
+
+def test_rows_of_a_frame_that_could_not_be_read_ahead_are_read_when_they_are_asked_for() -> None:
+    made = np.random.default_rng(3).integers(0, 256, (30, WIDTH), dtype=np.uint8)
+    kept, first, items = KeptRows(30, WIDTH), np.arange(0, 30, 10), np.full(3, 10)
+
+    def read(frame: int) -> NDArray[np.uint8]:
+        if frame == 1:
+            raise IndexStaleError("damaged")
+        return made[10 * frame : 10 * frame + 10]
+
+    asked: list[int] = []
+
+    def gathered(missing: NDArray[np.int64]) -> NDArray[np.uint8]:
+        asked.extend(missing.tolist())
+        return made[missing]
+
+    for _ in range(8):
+        kept.take(np.array([0]), gathered, lambda raw, missing: None)
+        kept.read_ahead(first, items, read)
+    every = np.arange(30)
+    assert np.array_equal(kept.take(every, gathered, lambda raw, missing: None), made)
+    assert asked == [0, *range(10, 20)]

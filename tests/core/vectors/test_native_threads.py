@@ -17,7 +17,10 @@ from memvid_core.vectors.vector_index import VectorIndex
 
 
 def threads(kind: str) -> int:
-    return max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == kind)
+    """How many threads a kind of library has; of BLAS, NumPy's own: SciPy has another, which multiplies nothing here."""
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == kind]
+    own = [pool for pool in pools if "numpy" in pool["filepath"]] if kind == "blas" else []
+    return max(pool["num_threads"] for pool in own or pools)
 
 
 class Watched(np.ndarray):

@@ -17,7 +17,7 @@ from memvid_core.vectors.vector_index import VectorIndex
 
 
 def threads(kind: str) -> int:
-    """How many threads a kind of library has; of BLAS, NumPy's own: SciPy has another, which multiplies nothing here."""
+    """How many threads a kind of library has; of BLAS, NumPy's own: SciPy has another, which is not used here."""
     pools = [pool for pool in threadpool_info() if pool["user_api"] == kind]
     own = [pool for pool in pools if "numpy" in pool["filepath"]] if kind == "blas" else []
     return max(pool["num_threads"] for pool in own or pools)

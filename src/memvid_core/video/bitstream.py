@@ -19,6 +19,7 @@ __all__ = [
     "all_samples",
     "escaped",
     "filler_fits",
+    "large_samples",
     "parameter_sets",
     "pcm_samples",
     "pcm_starts",
@@ -237,7 +238,7 @@ def pcm_samples(nal: bytes, size: int) -> bytes | None:
 
 
 def all_samples(nal: bytes) -> bytes:
-    """Return all samples of a small slice that :func:`slice_nal` made, and the bytes after them; empty for other data.
+    """Return all samples of a slice that :func:`slice_nal` made, and the bytes after them; empty for other data.
 
     Example:
         >>> all_samples(slice_nal(b"hello", 1, 1, 0))[:5]
@@ -252,6 +253,32 @@ def all_samples(nal: bytes) -> bytes:
         return b""
     step = MACROBLOCK_BYTES + 2
     return b"".join([coded[at : at + MACROBLOCK_BYTES] for at in range(0, len(coded), step)])
+
+
+def large_samples(coded: bytes, start: int, first: bytes, size: int) -> memoryview | None:
+    """Return the first ``size`` samples of a slice that :func:`slice_nal` made; None if it is shorter.
+
+    Emulation prevention is undone in the first macroblock alone. Others seldom have any, and a checksum notices it.
+
+    Args:
+        coded: The slice, anywhere in it.
+        start: The place of its first sample.
+        first: The first 384 bytes from ``start`` on, without emulation prevention bytes.
+        size: The number of samples, more than 384.
+
+    Example:
+        >>> coded = slice_nal(b"hello" * 100, 2, 1, 0)
+        >>> bytes(large_samples(coded, 5, coded[5:389], 500)) == b"hello" * 100
+        True
+    """
+    used, begin = -(-size // MACROBLOCK_BYTES), start + 2 * MACROBLOCK_BYTES - len(first)
+    step, following = MACROBLOCK_BYTES + 2, used - 1
+    if begin + following * step > len(coded):
+        return None
+    samples = np.empty((used, MACROBLOCK_BYTES), np.uint8)
+    samples[0].data[:] = first + coded[start + MACROBLOCK_BYTES : begin]
+    samples[1:] = np.frombuffer(coded, np.uint8, following * step, begin).reshape(following, step)[:, 2:]
+    return samples.reshape(-1).data[:size]
 
 
 def unescaped(coded: bytes, start: int) -> bytes:

@@ -157,12 +157,12 @@ def unseal(sealed: bytes | memoryview, number: int) -> bytes:
     return payload
 
 
-def unsealed(sealed: bytes, number: int) -> bytes | None:
+def unsealed(sealed: bytes | memoryview, number: int) -> bytes | None:
     """Return the payload inside ``sealed``, or None if it does not match frame ``number``."""
     if len(sealed) < ENVELOPE_BYTES:
         return None
     length, checksum = _ENVELOPE.unpack_from(sealed)
-    payload = sealed[ENVELOPE_BYTES : ENVELOPE_BYTES + length]
+    payload = bytes(sealed[ENVELOPE_BYTES : ENVELOPE_BYTES + length])
     return payload if len(payload) == length and xxhash.xxh3_64_intdigest(payload, number) == checksum else None
 
 

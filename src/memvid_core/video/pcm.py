@@ -1,8 +1,8 @@
 """PcmCodec: payload bytes stored unchanged in the samples of a Constrained Baseline H.264 picture.
 
 I_PCM samples are neither transformed nor quantized, so nothing is lost. Every H.264 decoder must support I_PCM (ITU-T
-H.264, 7.3.5), so the file plays everywhere. They are in the file as plain bytes, so most pictures are read without a
-decoder, and compared with their checksums; libavcodec decodes the others.
+H.264, 7.3.5), so the file plays everywhere. They are in the file as plain bytes, so pictures are read without a
+decoder and compared with their checksums; libavcodec decodes those that do not match.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from memvid_core.video.bitstream import (
     parameter_sets,
     pcm_samples,
     pcm_starts,
-    rbsp_of,
     samples_as_written,
     slice_nal,
     unescaped,
@@ -57,7 +56,7 @@ __all__ = ["PcmCodec"]
 _RUN_16, _RUN_8 = np.dtype(np.complex128), np.dtype(np.uint64)
 
 _PICTURE = re.compile(b"|".join(map(re.escape, (*pcm_starts(), MARK))))
-_SMALL = 1 << 13  # bytes up to which all emulation prevention is undone, because that takes little time
+_SMALL = 1 << 13  # bytes up to which a picture is read by Python faster than by NumPy
 _LARGEST = 64 * 64 * MACROBLOCK_BYTES
 _BUDGET, _BUDGET_A_BYTE, _TRY = 1 << 24, 64, 256  # limits the work of searching for pictures, in bytes
 
@@ -138,9 +137,8 @@ class PcmCodec:
     def decode(self, coded: bytes, number: int) -> bytes:
         """Return the payload of frame ``number``, checked.
 
-        Pictures are read as they lie in the file, five times faster than by libavcodec. It decodes those that do not
-        match their checksum then: large ones with emulation prevention after the first macroblock, and damaged ones.
-        If it fails because of damage after the payload, the payload is read directly.
+        Pictures are read as they lie in the file, in half the time of libavcodec. It decodes those that do not match
+        their checksum then. If it fails because of damage after the payload, the payload is read directly.
         """
         if is_shown(coded):
             return coded_payload(coded, number)
@@ -226,12 +224,7 @@ class PcmCodec:
 def _large_payload(coded: bytes, number: int) -> bytes | None:
     """Return the payload of a large picture, or None if it does not match its checksum when it is read as it lies."""
     begin = next((4 + len(start) for start in pcm_starts() if coded.startswith(start, 4)), None)
-    if begin is None:
-        return None
-    first = rbsp_of(coded[begin : begin + MACROBLOCK_BYTES])
-    size = ENVELOPE_BYTES + int.from_bytes(first[:4], "little")
-    sealed = large_samples(coded, begin, first, size) if MACROBLOCK_BYTES < size <= _LARGEST else None
-    return None if sealed is None else unsealed(sealed, number)
+    return None if begin is None else unsealed(large_samples(coded, begin), number)
 
 
 def _sealed(coded: bytes, start: int) -> bytes | None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, IndexStaleError, InvalidInputError, StorageError
-from memvid_core.system.file_lock import close_unshared, system_lock, unshare
+from memvid_core.system.file_lock import system_lock, unshared
 from memvid_core.system.forks import free_in_forks
 from memvid_core.system.sqlite_files import SUFFIXES
 from memvid_core.words.analyzer import ParsedQuery, parse, snippet
@@ -133,16 +133,13 @@ class LexicalIndex:
         assert self._path is not None
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
-            descriptor = os.open(self._path.with_name(_LOCK), flags, 0o666)
+            file = unshared(os.open(self._path.with_name(_LOCK), flags, 0o666))
         except OSError:
             yield
             return
-        unshare(descriptor)
-        try:
-            self._wait_for(descriptor)
+        with file:
+            self._wait_for(file.fileno())
             yield
-        finally:
-            close_unshared(descriptor)
 
     @staticmethod
     def _wait_for(descriptor: int) -> None:

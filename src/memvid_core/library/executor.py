@@ -22,6 +22,7 @@ from memvid_core.library.manifest import ShardEntry
 from memvid_core.library.objects import Objects
 from memvid_core.library.remote import objects_at
 from memvid_core.memory import Memory, session_of
+from memvid_core.model import Index
 
 __all__ = ["Executor", "Failure", "Questions", "ShardRef", "ThreadExecutor", "opened_shard"]
 
@@ -39,19 +40,21 @@ class ShardRef(NamedTuple):
         entry: The entry in the manifest.
         index_dir: The folder of its index; None for the default one.
         options: The options of the file system of a library behind a URL.
+        strategy: How its vectors are searched.
     """
 
     library: str
     entry: ShardEntry
     index_dir: str | None = None
     options: Mapping[str, Any] | None = None
+    strategy: Index = "auto"
 
     @property
     def key(self) -> tuple[object, ...]:
         """What identifies the shard with its deleted rows, also among those of other libraries, such as a copy."""
         entry = self.entry
         seal = entry.memory_id, entry.commit, entry.chain, entry.rows, entry.records, entry.bytes
-        return self.library, self.index_dir, entry.name, entry.deletes, *seal
+        return self.library, self.index_dir, self.strategy, entry.name, entry.deletes, *seal
 
 
 class Failure(NamedTuple):
@@ -252,7 +255,7 @@ def opened_shard(objects: Objects, ref: ShardRef) -> tuple[Memory, ShardReader]:
     entry = ref.entry
     path = objects.fetched(entry.file, entry.bytes, entry.checksum)
     deleted = read_deletes(objects, entry)
-    memory = Memory.open(path, embedder="given", index_dir=ref.index_dir)
+    memory = Memory.open(path, embedder="given", index_dir=ref.index_dir, index=ref.strategy)
     try:
         seal = Seal(entry.memory_id, entry.commit, entry.chain, entry.rows, entry.records)
         reader = ShardReader(session_of(memory), seal, deleted)

@@ -23,7 +23,7 @@ from memvid_core.errors import (
 )
 from memvid_core.library.claims import CLAIMS, GRACE, renewed
 from memvid_core.system.atomic_files import create_file, remove_left, write_file
-from memvid_core.system.file_lock import still_named, system_lock
+from memvid_core.system.file_lock import close_unshared, still_named, system_lock, unshare
 from memvid_core.system.folders import paths_in
 
 __all__ = ["LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
@@ -370,7 +370,7 @@ class LocalObjects:
             with renewed(partial(os.utime, path)):
                 yield
         finally:
-            os.close(descriptor)
+            close_unshared(descriptor)
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
@@ -396,6 +396,7 @@ def _locked(path: Path) -> int:
         descriptor = os.open(path, _OPEN | os.O_CREAT, 0o666)
         try:
             if system_lock().try_lock(descriptor) and still_named(path, descriptor):
+                unshare(descriptor)
                 return descriptor
         except OSError:  # a file system without locks
             return descriptor

@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, ReadOnlyError, StorageError, storage_errors
 from memvid_core.system.commit_lock import CommitLock
-from memvid_core.system.file_lock import still_named, system_lock
+from memvid_core.system.file_lock import close_unshared, still_named, system_lock, unshare
 from memvid_core.system.folders import matching, sync_folder
 
 __all__ = [
@@ -173,11 +173,13 @@ def _new_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     remove_left(target)
     descriptor, made = _locked(target)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(descriptor, "wb", closefd=os.name == "nt") as file:  # Windows deletes closed files only
             yield file, made
     finally:
         with suppress(OSError):
             made.unlink(missing_ok=True)
+        if os.name != "nt":
+            close_unshared(descriptor)
 
 
 def _locked(target: Path) -> tuple[int, Path]:
@@ -188,6 +190,7 @@ def _locked(target: Path) -> tuple[int, Path]:
         descriptor = os.open(made, flags, 0o666)
         try:
             if system_lock().try_lock(descriptor) and still_named(made, descriptor):
+                unshare(descriptor)
                 return descriptor, made
         except OSError:  # a file system without locks, where nobody deletes what is left
             return descriptor, made
@@ -242,11 +245,11 @@ def _temporary(target: Path) -> Iterator[Path]:
     finally:
         _delete_content(made)
         if os.name == "nt":  # Windows cannot delete an open file
-            os.close(descriptor)
+            close_unshared(descriptor)
         if not made.exists():
             _delete(mark)
         if os.name != "nt":
-            os.close(descriptor)
+            close_unshared(descriptor)
 
 
 def _content(mark: Path) -> Path:
@@ -350,17 +353,18 @@ def held(target: Path, timeout: float) -> Iterator[bool]:
     lock, descriptor = CommitLock(), -1
     try:
         while (descriptor := _opened(target)) >= 0:
+            unshare(descriptor)
             lock.acquire(descriptor, target, max(0.0, round(deadline - time.monotonic(), 2)))
             if still_named(target, descriptor):
                 break
             lock.release()  # a compaction has replaced the file meanwhile
             replaced, descriptor = descriptor, -1
-            os.close(replaced)
+            close_unshared(replaced)
         yield descriptor >= 0
     finally:
         lock.close()
         if descriptor >= 0:
-            os.close(descriptor)
+            close_unshared(descriptor)
 
 
 def _opened(target: Path) -> int:

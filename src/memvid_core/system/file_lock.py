@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-__all__ = ["FlockLock", "RangeLock", "SystemLock", "still_named", "system_lock"]
+__all__ = ["FlockLock", "RangeLock", "SystemLock", "close_unshared", "still_named", "system_lock", "unshare"]
 
 _FAR: Final = 1 << 62  # beyond the end of any file; Windows can lock bytes that do not exist
 
@@ -130,3 +131,36 @@ def still_named(path: Path, descriptor: int) -> bool:
         return False
     here = os.fstat(descriptor)
     return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
+
+
+_unshared: set[int] = set()
+
+
+def unshare(descriptor: int) -> None:
+    """Keep forked children from sharing the lock on an open file.
+
+    A child may outlive a parent that is killed, and would hold the lock as long as it lives. In the child, the
+    descriptor is one of the null device, so that whatever closes it there closes no other file.
+    Close it with :func:`close_unshared`.
+    """
+    _unshared.add(descriptor)
+
+
+def close_unshared(descriptor: int) -> None:
+    """Close a descriptor that :func:`unshare` was called for."""
+    _unshared.discard(descriptor)  # first: from then on the number may be another file's
+    os.close(descriptor)
+
+
+def _after_fork() -> None:
+    if _unshared:
+        with suppress(OSError):
+            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            for descriptor in _unshared:
+                os.dup2(nothing, descriptor, inheritable=False)
+            os.close(nothing)
+    _unshared.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

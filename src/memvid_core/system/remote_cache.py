@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from memvid_core.errors import InvalidInputError, MemvidError, StorageError
-from memvid_core.system.file_lock import still_named, system_lock
+from memvid_core.system.file_lock import close_unshared, still_named, system_lock, unshare
 from memvid_core.system.folders import bytes_in
 
 __all__ = ["CachedCopy", "Entry", "cache_folder", "cache_limit", "cached_copies", "clear_cache", "shrink_cache"]
@@ -106,6 +106,7 @@ class Entry:
             try:
                 if system_lock().try_lock(descriptor, shared=True) and still_named(self.folder / _USED, descriptor):
                     self._touch()
+                    unshare(descriptor)
                     return descriptor
             except BaseException:
                 os.close(descriptor)
@@ -127,6 +128,7 @@ class Entry:
             os.close(descriptor)
             raise
         if taken:
+            unshare(descriptor)
             self._lock = descriptor
         else:
             os.close(descriptor)
@@ -140,7 +142,7 @@ class Entry:
     def unlock(self) -> None:
         """Give that right back."""
         descriptor, self._lock = self._lock, -1
-        os.close(descriptor)
+        close_unshared(descriptor)
 
     def close(self, *, keep: bool = True) -> None:
         """Allow others to delete the entry. Closing twice is allowed.
@@ -152,7 +154,7 @@ class Entry:
             return
         if self._process == os.getpid():
             self._touch()
-        os.close(self._used)
+        close_unshared(self._used)
         self._used = -1
         if self._process != os.getpid():
             return

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from memvid_core.errors import LockedError
-from memvid_core.system.file_lock import still_named, system_lock
+from memvid_core.system.file_lock import close_unshared, still_named, system_lock, unshare
 
 __all__ = ["Mark", "being_made", "finished", "was_left"]
 
@@ -102,6 +102,7 @@ def _opened(mark: Path, flags: int = 0) -> int | None:
                 return None
             held = still_named(mark, descriptor)
             if held:
+                unshare(descriptor)
                 return descriptor
         finally:
             if not held:
@@ -117,7 +118,7 @@ def _close_and_delete(mark: Path, descriptor: int) -> None:
             with suppress(OSError):
                 os.truncate(descriptor, 0)
     finally:
-        os.close(descriptor)
+        close_unshared(descriptor)
         if os.name == "nt":
             _delete(mark)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from memvid_core.errors import DamagedFrameError
 from memvid_core.model import FrameLocation
 from memvid_core.vectors.matrix import Matrix, narrow, normalized, widen
-from memvid_core.video.bitstream import MACROBLOCK_BYTES
+from memvid_core.video.bitstream import MACROBLOCK_BYTES, escape_places
 from memvid_core.video.codec import ENVELOPE_BYTES, unseal
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
 _STRIDE: Final = MACROBLOCK_BYTES + 2  # a macroblock after the first begins with its type and alignment
 _LENGTH_BYTES: Final = 4  # before each picture
 _START_BYTES: Final = 5  # of a picture, up to its first sample
-_ESCAPED: Final = b"\x00\x00\x03"
 _FRAME_BITS: Final = 32
 _LEAST_SQUARE: Final = 2.0**-29  # of a length: with a smaller one, widening to length 1 would leave float32's range
 NO_PLACE: Final = np.iinfo(np.int64).min  # of a row without a vector
@@ -234,10 +233,10 @@ def without_gaps(coded: Bytes, phases: NDArray[np.int64], out: Bytes) -> None:
 
 def look_up(pictures: Pictures, frame: FrameLocation, dimension: int, dtype: str, row_bytes: int) -> FrameOfRows | None:
     """Find the matrix of a frame in its picture; None when it is damaged, or holds no such rows."""
-    picture = pictures.read(frame.offset, frame.size)[_LENGTH_BYTES:]
-    parts = picture.split(_ESCAPED)
-    positions = np.cumsum([len(part) + 2 for part in parts[:-1]], dtype=np.int64)  # in what has no escapes
-    plain = np.frombuffer(b"\x00\x00".join(parts), dtype=np.uint8)[_START_BYTES:]
+    picture = np.frombuffer(pictures.read(frame.offset, frame.size), dtype=np.uint8)[_LENGTH_BYTES:]
+    places = escape_places(picture)
+    positions = places - np.arange(len(places))  # in what has no escapes
+    plain = (np.delete(picture, places) if len(places) else picture)[_START_BYTES:]
     sealed = ENVELOPE_BYTES + int.from_bytes(plain[:4].tobytes(), "little")
     if sealed > len(plain):
         return None

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,11 +27,12 @@ from memvid_core.errors import (
     ReadOnlyError,
     StorageError,
 )
+from memvid_core.system.atomic_files import appearing
 from memvid_core.system.file_lock import still_named, system_lock
 from memvid_core.system.file_pieces import FilePieces
 from memvid_core.system.folders import sync_folder
 
-__all__ = ["ByteFile"]
+__all__ = ["ByteFile", "appearing_file"]
 
 _locks: weakref.WeakKeyDictionary[BinaryIO, threading.RLock] = weakref.WeakKeyDictionary()
 _MODES = {"r": "rb", "a": "r+b", "x": "x+b"}
@@ -310,6 +311,23 @@ class ByteFile:
                 self._file.close()
             self._pieces, self._pieced = None, False
             self._file = self._descriptor = None  # the system may reuse the descriptor
+
+
+@contextmanager
+def appearing_file(target: str | os.PathLike[str]) -> Iterator[ByteFile]:
+    """Yield a new file to write, which appears at ``target`` if the block succeeds, complete, or not at all.
+
+    Raises:
+        MemoryExistsError: The target exists.
+        MemoryNotFoundError: The folder does not exist.
+        StorageError: A read or write failed.
+    """
+    with appearing(Path(target)) as made:
+        file = ByteFile(made, "x")
+        try:
+            yield file
+        finally:
+            file.close()
 
 
 _open_files: weakref.WeakSet[ByteFile] = weakref.WeakSet()

@@ -1,14 +1,14 @@
 """PcmCodec: payload bytes stored unchanged in the samples of a Constrained Baseline H.264 picture.
 
 I_PCM samples are neither transformed nor quantized, so nothing is lost. Every H.264 decoder must support I_PCM (ITU-T
-H.264, 7.3.5), so the file plays everywhere, and libavcodec decodes it at memory speed.
+H.264, 7.3.5), so the file plays everywhere. They are in the file as plain bytes, so pictures are read without a
+decoder and compared with their checksums; libavcodec decodes those that do not match.
 """
 
 from __future__ import annotations
 
 import io
 import re
-import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ from memvid_core.video.bitstream import (
     START_CODE,
     all_samples,
     filler_fits,
+    large_samples,
     parameter_sets,
     pcm_samples,
     pcm_starts,
@@ -55,8 +56,7 @@ __all__ = ["PcmCodec"]
 _RUN_16, _RUN_8 = np.dtype(np.complex128), np.dtype(np.uint64)
 
 _PICTURE = re.compile(b"|".join(map(re.escape, (*pcm_starts(), MARK))))
-_SMALL = 1 << 14  # bytes up to which a picture is read directly, ten times faster
-_UNLOADED = 1 << 24  # bytes of large pictures read directly at half the speed, before libavcodec is loaded: 0.1 s
+_SMALL = 1 << 13  # bytes up to which a picture is read by Python faster than by NumPy
 _LARGEST = 64 * 64 * MACROBLOCK_BYTES
 _BUDGET, _BUDGET_A_BYTE, _TRY = 1 << 24, 64, 256  # limits the work of searching for pictures, in bytes
 
@@ -137,16 +137,14 @@ class PcmCodec:
     def decode(self, coded: bytes, number: int) -> bytes:
         """Return the payload of frame ``number``, checked.
 
-        Small pictures are read directly; large ones, and those that do not match their checksum, by libavcodec. The
-        first large ones are read directly too, so that a process that reads little does not load libavcodec. If it
-        fails because of damage after the payload, the payload is read directly too.
+        Pictures are read as they lie in the file, in half the time of libavcodec. It decodes those that do not match
+        their checksum then. If it fails because of damage after the payload, the payload is read directly.
         """
         if is_shown(coded):
             return coded_payload(coded, number)
-        if len(coded) <= _SMALL or self._decoder.can_wait(len(coded)):
-            payload = unsealed(all_samples(coded[4:]), number)
-            if payload is not None:
-                return payload
+        payload = unsealed(all_samples(coded[4:]), number) if len(coded) <= _SMALL else _large_payload(coded, number)
+        if payload is not None:
+            return payload
         try:
             return self._decoder.decode(coded, number)
         except DamagedFrameError:
@@ -223,6 +221,12 @@ class PcmCodec:
         return cls(columns, rows) if all(nal in entry.configuration for nal in own) else None
 
 
+def _large_payload(coded: bytes, number: int) -> bytes | None:
+    """Return the payload of a large picture, or None if it does not match its checksum when it is read as it lies."""
+    begin = next((4 + len(start) for start in pcm_starts() if coded.startswith(start, 4)), None)
+    return None if begin is None else unsealed(large_samples(coded, begin), number)
+
+
 def _sealed(coded: bytes, start: int) -> bytes | None:
     """Return the sealed payload in the slice that begins at ``start``, read without a decoder, or None."""
     if is_shown(coded, start):
@@ -252,12 +256,6 @@ class _Decoder:
         self._columns = columns
         self._rows = rows
         self._local = threading.local()
-        self._waited = 0
-
-    def can_wait(self, size: int) -> bool:
-        """Return whether so little was read that loading libavcodec for ``size`` bytes more would take longer."""
-        self._waited += size
-        return self._waited <= _UNLOADED and "av" not in sys.modules
 
     def _context(self) -> av.VideoCodecContext:
         context: av.VideoCodecContext | None = getattr(self._local, "context", None)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, IndexStaleError, InvalidInputError, StorageError
-from memvid_core.system.file_lock import system_lock
+from memvid_core.system.file_lock import close_unshared, system_lock, unshare
 from memvid_core.system.forks import free_in_forks
 from memvid_core.system.sqlite_files import SUFFIXES
 from memvid_core.words.analyzer import ParsedQuery, parse, snippet
@@ -146,11 +146,12 @@ class LexicalIndex:
         except OSError:
             yield
             return
+        unshare(descriptor)
         try:
             self._wait_for(descriptor)
             yield
         finally:
-            os.close(descriptor)
+            close_unshared(descriptor)
 
     @staticmethod
     def _wait_for(descriptor: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ from memvid_core.errors import (
 )
 from memvid_core.library.claims import CLAIMS, GRACE, renewed
 from memvid_core.system.atomic_files import create_file, remove_left, write_file
-from memvid_core.system.file_lock import close_unshared, still_named, system_lock, unshare
+from memvid_core.system.file_lock import still_named, system_lock, unshared
 from memvid_core.system.folders import paths_in
 
 __all__ = ["LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
@@ -365,12 +366,12 @@ class LocalObjects:
         path = self.path(name)
         with storage_errors():
             path.parent.mkdir(exist_ok=True)
-            descriptor = _locked(path)
+            file = _locked(path)
         try:
             with renewed(partial(os.utime, path)):
                 yield
         finally:
-            close_unshared(descriptor)
+            file.close()
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
@@ -390,17 +391,16 @@ class LocalObjects:
             os.close(descriptor)
 
 
-def _locked(path: Path) -> int:
-    """Create and lock a file; return its descriptor."""
+def _locked(path: Path) -> io.FileIO:
+    """Create and lock a file, and return it."""
     while True:
-        descriptor = os.open(path, _OPEN | os.O_CREAT, 0o666)
+        file = unshared(os.open(path, _OPEN | os.O_CREAT, 0o666))
         try:
-            if system_lock().try_lock(descriptor) and still_named(path, descriptor):
-                unshare(descriptor)
-                return descriptor
+            if system_lock().try_lock(file.fileno()) and still_named(path, file.fileno()):
+                return file
         except OSError:  # a file system without locks
-            return descriptor
-        os.close(descriptor)  # a vacuum looked at the file, or deleted it, before it was locked
+            return file
+        file.close()  # a vacuum looked at the file, or deleted it, before it was locked
         time.sleep(_PAUSE)
 
 

@@ -87,22 +87,23 @@ class Memory(AsyncMemory):
             MissingExtraError: If ``film`` is set and Pillow is not installed.
         """
         share = check_share(auto_compact)
-        return cls(
-            opening.create(
-                path,
-                embedder,
-                codec,
-                vector_dtype,
-                codec_options=codec_options,
-                index_dir=index_dir,
-                description=description,
-                index=index,
-                metric=metric,
-                timeout=timeout,
-                film=film,
-            ),
-            share,
-        )
+        with index_errors(), storage_errors():
+            return cls(
+                opening.create(
+                    path,
+                    embedder,
+                    codec,
+                    vector_dtype,
+                    codec_options=codec_options,
+                    index_dir=index_dir,
+                    description=description,
+                    index=index,
+                    metric=metric,
+                    timeout=timeout,
+                    film=film,
+                ),
+                share,
+            )
 
     @classmethod
     def open(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-__all__ = ["FlockLock", "RangeLock", "SystemLock", "close_unshared", "still_named", "system_lock", "unshare"]
+__all__ = ["FlockLock", "RangeLock", "SystemLock", "still_named", "system_lock", "unshared"]
 
 _FAR: Final = 1 << 62  # beyond the end of any file; Windows can lock bytes that do not exist
 
@@ -133,33 +135,29 @@ def still_named(path: Path, descriptor: int) -> bool:
     return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
 
 
-_unshared: set[int] = set()
+_unshared: weakref.WeakSet[io.FileIO] = weakref.WeakSet()
 
 
-def unshare(descriptor: int) -> None:
-    """Keep forked children from sharing the lock on an open file.
+def unshared(descriptor: int) -> io.FileIO:
+    """Return an open file whose lock is not shared with forked children; close it instead of its descriptor.
 
-    A child may outlive a parent that is killed, and would hold the lock as long as it lives. In the child, the
-    descriptor is one of the null device, so that whatever closes it there closes no other file.
-    Close it with :func:`close_unshared`.
+    A child may outlive a parent that is killed, and would hold the lock as long as it lives. In the child, the file is
+    the null device, so that whatever closes it there closes no other file.
     """
-    _unshared.add(descriptor)
-
-
-def close_unshared(descriptor: int) -> None:
-    """Close a descriptor that :func:`unshare` was called for."""
-    _unshared.discard(descriptor)  # first: from then on the number may be another file's
-    os.close(descriptor)
+    file = io.FileIO(descriptor, "r+")
+    _unshared.add(file)
+    return file
 
 
 def _after_fork() -> None:
-    if _unshared:
+    inherited = [file.fileno() for file in list(_unshared) if not file.closed]
+    _unshared.clear()
+    if inherited:
         with suppress(OSError):
-            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-            for descriptor in _unshared:
+            nothing = os.open(os.devnull, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+            for descriptor in inherited:
                 os.dup2(nothing, descriptor, inheritable=False)
             os.close(nothing)
-    _unshared.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from memvid_core import Memory, MemvidError, NotAMemoryError, convert, rescue, scan
-from memvid_core.video.qr.plain_texts import write_plain
+from memvid_core import Memory, MemvidError, convert, rescue
 from tests.core.embedders import embed
+from tests.processes import run
 
-CALLS = ("fsync", "link", "mkdir", "open", "pread", "rename", "replace", "rmdir", "scandir", "unlink")
+CALLS = ("fstat", "fsync", "link", "mkdir", "open", "pread", "rename", "replace", "rmdir", "scandir", "stat", "unlink")
 MAKERS: dict[str, Callable[[Path, Path], object]] = {
     "convert": lambda source, target: convert(source, target, codec="pcm"),
     "convert without history": lambda source, target: convert(source, target, codec="pcm", keep_history=False),
     "rescue": rescue,
     "save": lambda source, target: _saved(source, target),
-    "plain": lambda source, target: write_plain(target, ["one", "two"], hold=1),
 }
 
 
@@ -32,11 +32,8 @@ def _saved(source: Path, target: Path) -> None:
 
 
 def _content(path: Path) -> list[str]:
-    try:
-        with Memory.open(path, embedder=embed, index_dir=path.with_name("look.index")) as memory:
-            return [record.text for record in memory]
-    except NotAMemoryError:
-        return scan(path).texts
+    with Memory.open(path, embedder=embed, index_dir=path.with_name("look.index")) as memory:
+        return [record.text for record in memory]
 
 
 @contextmanager
@@ -92,3 +89,44 @@ def test_a_file_is_made_whole_or_not_at_all(what: str, tmp_path: Path, monkeypat
         assert {path.name for path in tmp_path.iterdir()} <= names, made
         target.unlink()
     assert refused > 3
+
+
+def test_a_memory_is_created_or_an_error_of_this_package_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, number, made = tmp_path / "new.mp4", 0, [""]
+    while len(made) > number - 1:
+        number += 1
+        with _failing(monkeypatch, number) as made, suppress(MemvidError):
+            Memory.create(target, embed).close()
+        with Memory.open(target, "a", embedder=embed, create=True) as memory:
+            assert not len(memory)
+        target.unlink()
+        shutil.rmtree(f"{target}.index")
+        assert not list(tmp_path.iterdir())
+    assert number > 20
+
+
+SHORT = """
+import os, sys
+
+real = os.pread
+os.pread = lambda descriptor, size, offset: real(descriptor, min(size, 700), offset)
+
+from memvid_core import Memory
+from tests.core.embedders import embed
+
+texts = [f"{n} " + "word " * n for n in range(300)]
+with Memory.create(sys.argv[1], embed) as memory:
+    memory.add(texts[:150])
+    memory.add(texts[150:])
+    memory.compact()
+    print(memory.verify().ok, [record.text for record in memory] == texts)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="Windows has no positional reads")
+def test_a_read_that_returns_less_is_continued_and_no_damage(tmp_path: Path) -> None:
+    """File systems of networks and containers return less than was asked for."""
+    done = run(SHORT, tmp_path / "m.mp4", modules=())
+    assert done.stdout.split() == ["True", "True"], done.stderr

@@ -25,12 +25,10 @@ VICTIM = """if True:
     from tests.core.system.test_forked_locks import LOCKED
 
     def fork():
-        child = os.fork()
-        if child == 0:
-            while True:
-                signal.pause()
-        print(child, flush=True)
-        signal.pause()
+        if os.fork() == 0:
+            print(os.getpid(), flush=True)
+        while True:
+            signal.pause()
 
     LOCKED[sys.argv[1]][0](Path(sys.argv[2]), fork)
 """

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from memvid_core import DamageWarning, Memory, MemvidError
+from memvid_core.engine.damage_evidence import unreadable_bytes
+from memvid_core.journal import Journal
 
 ROWS, DIMENSION = 40, 16
 VECTORS = np.random.default_rng(3).standard_normal((ROWS + 2, DIMENSION)).astype(np.float32)
@@ -135,3 +137,26 @@ def test_a_last_commit_that_comes_back_hides_no_later_one(tmp_path: Path) -> Non
             if unreadable:
                 assert_all_there(memory, ROWS + 1)
             assert memory.info().records >= ROWS - 1
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning")
+def test_damage_that_is_restored_while_it_is_recorded_is_forgotten(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, recorded = whole.read_bytes(), 0
+    for at in np.linspace(800, len(data) - 1_300, 8).astype(int).tolist():
+        path = tmp_path / f"{at}.mp4"
+        path.write_bytes(zeroed(data, at))
+
+        def restored_first(journal: Journal, start: int, stop: int, path: Path = path) -> bytes:
+            nonlocal recorded
+            recorded += 1
+            path.write_bytes(data)
+            return unreadable_bytes(journal, start, stop)
+
+        with monkeypatch.context() as patched:
+            patched.setattr("memvid_core.engine.indexing.unreadable_bytes", restored_first)
+            Memory.open(path).close()
+        path.write_bytes(data)
+        assert_whole(path, ROWS)
+    assert recorded

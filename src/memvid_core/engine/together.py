@@ -57,8 +57,8 @@ def together(texts: Sequence[str], question: str) -> NDArray[np.float32]:
 def beginning(texts: Sequence[str], question: str) -> NDArray[np.float32]:
     """Return how many of a question's words the beginning of each text has, and how early.
 
-    The first word of a text counts 1, and each later one less; from the 50th on, or at the end of a shorter text, 0. So
-    a long text has no advantage over a short one. Words are compared as by :func:`together`.
+    The first word of a text counts 1, and each later one less, down to 0 after the 50th, or at the end of a shorter
+    text. So a long text has no advantage over a short one. Words are compared as by :func:`together`.
 
     Args:
         texts: The texts.

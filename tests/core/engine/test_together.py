@@ -85,14 +85,15 @@ def test_a_text_that_begins_with_the_words_comes_first() -> None:
 
 
 def test_beginnings_count_less_the_more_a_model_is_trusted() -> None:
-    rows, scores = np.arange(COMPARED + 1), np.linspace(1, 0.5, COMPARED + 1, dtype=np.float32)
-    ranked = Ranked(rows, scores, parts={"dense": scores / 2, "lexical": scores / 2})
+    rows, scores = np.arange(COMPARED + 1), np.linspace(1, 0.5, COMPARED + 1).astype(np.float32)
+    half = (scores / 2).astype(np.float32)
+    ranked = Ranked(rows, scores, parts={"dense": half, "lexical": half})
     texts = [f"{'and ' * (COMPARED - place)}jet" for place in range(COMPARED)]
     gained = []
     for trust in (0.0, 0.25, 0.5, 1.0):
         found = rescored(ranked, texts, "jet", COMPARED + 1, trust)
         assert set(found.parts) == {"dense", "lexical", "beginning"}
-        assert np.allclose(sum(found.parts.values()), found.scores)
+        assert np.allclose(np.sum(list(found.parts.values()), axis=0), found.scores)
         assert float(found.scores.max()) <= 1
         gained.append(float(found.parts["beginning"].max()))
     assert gained == sorted(gained, reverse=True)

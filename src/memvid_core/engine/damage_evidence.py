@@ -20,6 +20,7 @@ __all__ = [
     "all_damaged",
     "damage_of",
     "damage_row",
+    "is_behind",
     "is_damaged",
     "missing_commits",
     "restored_bytes",
@@ -94,6 +95,11 @@ def is_damaged(journal: Journal, row: DamageRow) -> bool:
     except StorageError:
         return True
     return _checksum(journal, evidence.start, evidence.stop) == evidence.checksum
+
+
+def is_behind(row: DamageRow, offset: int) -> bool:
+    """Return whether damage that was the end of the file is behind later commits, which end at ``offset``."""
+    return bool(row.evidence) and msgspec.msgpack.decode(row.evidence, type=_Evidence).stop <= offset
 
 
 def all_damaged(journal: Journal, rows: Iterable[DamageRow]) -> bool:

@@ -293,9 +293,8 @@ class Replay:
         none = np.zeros(0, np.int64)
         at = Fragment(end.offset, end.offset, end.fragment, max(end.frame, last.number + 1), none, none)
         rows = max(piece.header.row + piece.header.items for piece in pieces)
-        made = CommitFrame(
-            last.header.commit, journal.last_time(), rows, rows - journal.cursor.row, 0, 0, NO_CHAIN, NO_CHAIN
-        )
+        number = max(last.header.commit, journal.cursor.commit + 1)  # a commit with its number may be back
+        made = CommitFrame(number, journal.last_time(), rows, rows - journal.cursor.row, 0, 0, NO_CHAIN, NO_CHAIN)
         yield self._taken(Reading(at, pieces), made)
 
     def _counts(self, reading: Reading) -> bool:

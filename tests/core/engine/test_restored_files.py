@@ -115,28 +115,62 @@ def test_commits_after_the_damage_stay_when_the_damaged_bytes_are_back(whole: Pa
             assert_all_there(memory, ROWS + 2)
 
 
-@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning")
-def test_a_last_commit_that_comes_back_hides_no_later_one(tmp_path: Path) -> None:
-    path = tmp_path / "m.mp4"
-    with Memory.create(path, "given") as memory:
+@pytest.fixture
+def deleted(tmp_path: Path) -> tuple[bytes, int]:
+    """The bytes of a memory whose last commit is a deletion, and where that begins."""
+    with Memory.create(tmp_path / "m.mp4", "given") as memory:
         add(memory, 0, ROWS)
-        start = path.stat().st_size
+        start = (tmp_path / "m.mp4").stat().st_size
         memory.delete(["1"])
-    data = path.read_bytes()
+    return (tmp_path / "m.mp4").read_bytes(), start
+
+
+def is_unreadable(memory: Memory) -> bool:
+    return any("no frame can be read" in damage.reason for damage in memory.info().damage)
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning")
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_last_commit_that_comes_back_hides_no_later_one(
+    deleted: tuple[bytes, int], tmp_path: Path, indexed: bool
+) -> None:
+    (data, start), unreadable = deleted, 0
     for at in range(start, len(data) - 500, 60):
         path = tmp_path / f"{at}.mp4"
         path.write_bytes(zeroed(data, at))
         with Memory.open(path, "a") as memory:
-            unreadable = any("no frame can be read" in damage.reason for damage in memory.info().damage)
+            lost = is_unreadable(memory)
             add(memory, ROWS, ROWS + 1)
         with path.open("r+b") as file:
             file.seek(at)
             file.write(data[at : at + 512])
-        shutil.rmtree(f"{path}.index")
+        if not indexed:
+            shutil.rmtree(f"{path}.index")
         with Memory.open(path) as memory:
-            if unreadable:
+            if lost or indexed:  # otherwise the later commit is taken for a copy, which is reported
                 assert_all_there(memory, ROWS + 1)
             assert memory.info().records >= ROWS - 1
+        unreadable += lost
+    assert unreadable
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning")
+def test_an_unreadable_commit_is_named_after_later_ones(deleted: tuple[bytes, int], tmp_path: Path) -> None:
+    data, start = deleted
+    path, before = tmp_path / "broken.mp4", tmp_path / "before"
+    path.write_bytes(zeroed(data, start + 100))
+    with Memory.open(path, "a") as memory:
+        add(memory, ROWS, ROWS + 1)
+        assert is_unreadable(memory)
+    shutil.copytree(f"{path}.index", before)
+    with Memory.open(path, "a") as memory:
+        add(memory, ROWS + 1, ROWS + 2)
+    shutil.rmtree(f"{path}.index")
+    shutil.copytree(before, f"{path}.index")  # as if the process had been killed before the index was updated
+    for _ in range(2):
+        with Memory.open(path) as memory:
+            assert is_unreadable(memory)
+            assert memory.info().records == ROWS + 2
 
 
 @pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning")

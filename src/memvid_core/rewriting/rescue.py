@@ -82,14 +82,13 @@ def rescue(source: StrPath, target: StrPath) -> RescueReport:
         if os.path.lexists(made):
             remove_left(made)  # a process may have been killed at the very end
             raise MemoryExistsError(f"{made} exists; give another name")
-        size = origin.stat().st_size
         found, header_lost, head = _copied(origin, made)
         return RescueReport(
             path=os.fspath(target),
             records=found.records,
             commits=found.commits,
             lost=found.lost,
-            source_bytes=size,
+            source_bytes=origin.stat().st_size,
             bytes=found.bytes,
             header_lost=header_lost,
             damage=(*head, *found.damage),

@@ -17,7 +17,6 @@ from memvid_core import (
     NotAMemoryError,
     StorageError,
 )
-from memvid_core.ingest import discover, load_chunks
 from memvid_core.library import BuildReport
 from memvid_core.library.jobs import Built, Job, SharedBuild, shared_build
 from memvid_ray.cluster import cause_of, connected
@@ -131,6 +130,8 @@ def build_files(
     connected(address)
     import ray.data
 
+    from memvid_core.ingest import discover
+
     files = [os.fspath(file) for file in discover(paths)]
     if not files:
         raise InvalidInputError("there are no files to read in the given paths")
@@ -147,6 +148,8 @@ _FIELDS: Final = ("source", "chunk", "start", "heading", "page", "sheet", "row",
 
 def _chunks(row: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the chunks of a file as rows."""
+    from memvid_core.ingest import load_chunks  # which other workers do without
+
     source = row["source"].replace(os.sep, "/")
     found = []
     for number, chunk in enumerate(load_chunks(row["path"])):

@@ -72,7 +72,14 @@ class Columns(NamedTuple):
 
 
 def _table(block: Any, first: int, last: int) -> Any:
-    """Return some rows of a block as a table of Arrow."""
+    """Return some rows of a block as a table of Arrow.
+
+    Most blocks are one: Ray Data, which takes a second to import, is asked about the others only.
+    """
+    from pyarrow import Table
+
+    if isinstance(block, Table):
+        return block.slice(first, last - first)
     from ray.data.block import BlockAccessor
 
     return BlockAccessor.for_block(BlockAccessor.for_block(block).slice(first, last)).to_arrow()

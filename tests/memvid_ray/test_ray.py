@@ -27,6 +27,7 @@ from memvid_ray.__main__ import main
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
 from tests.memvid_ray.killing import Killing, Locked
+from tests.processes import environment
 
 pytestmark = [
     pytest.mark.long,
@@ -287,3 +288,20 @@ def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
     for arguments in ({"actors": 0}, {"replicas": 3, "actors": 2}, {"max_restarts": -2}, {"replicas": True}):
         with pytest.raises(InvalidInputError):
             RayExecutor(**arguments)
+
+
+def test_what_a_worker_does_not_need_is_not_imported() -> None:
+    code = """if True:
+        import sys
+        import pyarrow
+        from memvid_ray.building import _write
+        from memvid_ray.columns import Columns
+        from memvid_ray.executor import Opener
+        table = pyarrow.table({"id": ["a", "b", "c"], "text": ["one", "two", "three"]})
+        print([record.text for record in Columns("text", None, "id", ()).records(table, 1, 3)])
+        print(*sorted({"ray.data", "memvid_core.ingest"} & set(sys.modules)))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), check=False, capture_output=True, encoding="utf-8"
+    )
+    assert done.stdout == "['two', 'three']\n\n", done.stderr

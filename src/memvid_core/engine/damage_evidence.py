@@ -16,7 +16,15 @@ from memvid_core.errors import StorageError
 from memvid_core.journal import Cursor, Journal
 from memvid_core.model import Damage
 
-__all__ = ["all_damaged", "damage_of", "damage_row", "is_damaged", "missing_commits", "unreadable_bytes"]
+__all__ = [
+    "all_damaged",
+    "damage_of",
+    "damage_row",
+    "is_damaged",
+    "missing_commits",
+    "restored_bytes",
+    "unreadable_bytes",
+]
 
 _PIECE = 1 << 20  # bytes that are read at once
 
@@ -58,6 +66,11 @@ def unreadable_bytes(journal: Journal, start: int, stop: int) -> bytes:
     size = journal.video.size()
     stop = min(stop, size)
     return msgspec.msgpack.encode(_Evidence(start, stop, _checksum(journal, start, stop), stop == size))
+
+
+def restored_bytes(start: int, stop: int) -> bytes:
+    """Return evidence of damage in [``start``, ``stop``) that is gone already: the next look at it finds it gone."""
+    return msgspec.msgpack.encode(_Evidence(start, stop, b"restored"))
 
 
 def missing_commits(journal: Journal, known: Cursor) -> bytes:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from memvid_core.catalog.catalog import CommitRow, DamageRow, RecordRow
 from memvid_core.catalog.filter_compiler import encode_metadata
-from memvid_core.engine.damage_evidence import damage_row, is_damaged, missing_commits, unreadable_bytes
+from memvid_core.engine.damage_evidence import damage_row, is_damaged, missing_commits, restored_bytes, unreadable_bytes
 from memvid_core.engine.index_folder import Change, Vectors
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import EmbeddingError, IndexStaleError
@@ -152,9 +152,21 @@ class Indexer:
             journal = self._epoch.journal
             start = 0 if before == journal.start else before.offset  # the start is a guess if the head is damaged
             evidence = unreadable_bytes(journal, start, entry.cursor.offset)
+            if self._restored(before):  # the evidence is that of whole bytes
+                evidence = restored_bytes(start, entry.cursor.offset)
             catalog.add_damage("commit", [damage_row(damage, evidence) for damage in entry.damage])
         catalog.bury_replaced(first_row, entry.cursor.row, entry.number)
         self._take_words([entry], first_row)
+
+    def _restored(self, before: Cursor) -> bool:
+        """Return whether another program has restored the commit after ``before``, which was damaged when it was read.
+
+        Otherwise damage would be recorded for ever, with whole bytes as evidence.
+        """
+        again = self._epoch.journal.again()
+        again.known = self._epoch.journal.known
+        found = next(again.replay(before), None)
+        return found is not None and not found.damage
 
     def take_run(self, run: Sequence[tuple[Entry, int]], embedder: Embedder | None) -> None:
         """Add consecutive small commits, each given with its first row."""

@@ -104,6 +104,7 @@ class Searcher:
         self.evidence(snapshot)
         index = snapshot.vector_index
         if index is not None:
+            index.prepare()
             index.search(np.ones(index.dimension, np.float32), 1, snapshot.dense)
 
     def words(self, snapshot: Snapshot) -> LexicalIndex:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -22,6 +22,7 @@ from memvid_core.library.manifest import ShardEntry
 from memvid_core.library.objects import Objects
 from memvid_core.library.remote import objects_at
 from memvid_core.memory import Memory, session_of
+from memvid_core.model import Index
 
 __all__ = ["Executor", "Failure", "Questions", "ShardRef", "ThreadExecutor", "opened_shard"]
 
@@ -39,19 +40,21 @@ class ShardRef(NamedTuple):
         entry: The entry in the manifest.
         index_dir: The folder of its index; None for the default one.
         options: The options of the file system of a library behind a URL.
+        strategy: How its vectors are searched.
     """
 
     library: str
     entry: ShardEntry
     index_dir: str | None = None
     options: Mapping[str, Any] | None = None
+    strategy: Index = "auto"
 
     @property
     def key(self) -> tuple[object, ...]:
         """What identifies the shard with its deleted rows, also among those of other libraries, such as a copy."""
         entry = self.entry
         seal = entry.memory_id, entry.commit, entry.chain, entry.rows, entry.records, entry.bytes
-        return self.library, self.index_dir, entry.name, entry.deletes, *seal
+        return self.library, self.index_dir, self.strategy, entry.name, entry.deletes, *seal
 
 
 class Failure(NamedTuple):
@@ -125,14 +128,29 @@ class ThreadExecutor:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="memvid-shard")
             # Those that are open come first: the others take the places of the ones that were asked longest ago.
             ordered = sorted(range(len(questions)), key=lambda at: not self._shards.has(questions[at][0]))
-            asked = {at: self._pool.submit(self._answer, questions[at][0], call, questions[at][1]) for at in ordered}
-        futures = [asked[at] for at in range(len(questions))]
-        wait(futures, timeout)
-        late = Failure(f"did not answer within {timeout} seconds; a larger timeout= waits for it")
+            left = deque(ordered)
+            answers: dict[int, Any] = {}
+
+            def answer_some() -> None:  # a task a shard would take longer than small shards do
+                while True:
+                    try:
+                        at = left.popleft()
+                    except IndexError:
+                        return
+                    answers[at] = self._answer(questions[at][0], call, questions[at][1])
+
+            tasks = [self._pool.submit(answer_some) for _ in range(min(self._threads, len(questions)))]
+        done, late = wait(tasks, timeout)
+        left.clear()
+        for task in late:
+            task.cancel()
         try:
-            return [late if future.cancel() or not future.done() else future.result() for future in futures]
+            for task in done:
+                task.result()
         except CancelledError as exc:
             raise ClosedError(_CLOSED) from exc
+        missing = Failure(f"did not answer within {timeout} seconds; a larger timeout= waits for it")
+        return [answers.get(at, missing) for at in range(len(questions))]
 
     def _answer(self, ref: ShardRef, call: str, arguments: tuple[Any, ...]) -> Any:
         try:
@@ -201,11 +219,12 @@ class OpenShards:
     @contextmanager
     def leased(self, ref: ShardRef) -> Iterator[ShardReader]:
         """Open a shard unless it is open, and keep it open during the block."""
+        key = ref.key
         with self._lock:
             if self._closed:
                 raise ClosedError(_CLOSED)
-            held = self._open.setdefault(ref.key, _Open())
-            self._open.move_to_end(ref.key)
+            held = self._open.setdefault(key, _Open())
+            self._open.move_to_end(key)
             held.users += 1
             gone = self._evicted()
         try:
@@ -220,8 +239,8 @@ class OpenShards:
         finally:
             with self._lock:
                 held.users -= 1
-                if held.reader is None and not held.users and self._open.get(ref.key) is held:
-                    del self._open[ref.key]  # it could not be opened
+                if held.reader is None and not held.users and self._open.get(key) is held:
+                    del self._open[key]  # it could not be opened
                 gone = self._evicted()
             for other in gone:
                 other.close()
@@ -252,7 +271,7 @@ def opened_shard(objects: Objects, ref: ShardRef) -> tuple[Memory, ShardReader]:
     entry = ref.entry
     path = objects.fetched(entry.file, entry.bytes, entry.checksum)
     deleted = read_deletes(objects, entry)
-    memory = Memory.open(path, embedder="given", index_dir=ref.index_dir)
+    memory = Memory.open(path, embedder="given", index_dir=ref.index_dir, index=ref.strategy)
     try:
         seal = Seal(entry.memory_id, entry.commit, entry.chain, entry.rows, entry.records)
         reader = ShardReader(session_of(memory), seal, deleted)

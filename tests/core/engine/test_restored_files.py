@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from memvid_core import DamageWarning, Memory, MemvidError
+from memvid_core.engine.damage_evidence import unreadable_bytes
+from memvid_core.journal import Journal
 
 ROWS, DIMENSION = 40, 16
 VECTORS = np.random.default_rng(3).standard_normal((ROWS + 2, DIMENSION)).astype(np.float32)
@@ -99,7 +101,7 @@ def test_index_that_was_made_of_the_damaged_file_is_rebuilt(
 @pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning", "ignore::memvid_core.TornTailWarning")
 def test_commits_after_the_damage_stay_when_the_damaged_bytes_are_back(whole: Path, tmp_path: Path) -> None:
     data = whole.read_bytes()
-    for at in np.linspace(600, len(data) - 700, 8).astype(int).tolist():
+    for at in np.linspace(600, len(data) - 1_300, 8).astype(int).tolist():  # not in the last commit
         path = tmp_path / f"{at}.mp4"
         path.write_bytes(zeroed(data, at))
         with Memory.open(path, "a") as memory:
@@ -111,3 +113,50 @@ def test_commits_after_the_damage_stay_when_the_damaged_bytes_are_back(whole: Pa
             assert_all_there(memory, ROWS + 2)
         with Memory.open(path) as memory:  # that a commit was written after a damaged one may still be reported
             assert_all_there(memory, ROWS + 2)
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning")
+def test_a_last_commit_that_comes_back_hides_no_later_one(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, "given") as memory:
+        add(memory, 0, ROWS)
+        start = path.stat().st_size
+        memory.delete(["1"])
+    data = path.read_bytes()
+    for at in range(start, len(data) - 500, 60):
+        path = tmp_path / f"{at}.mp4"
+        path.write_bytes(zeroed(data, at))
+        with Memory.open(path, "a") as memory:
+            unreadable = any("no frame can be read" in damage.reason for damage in memory.info().damage)
+            add(memory, ROWS, ROWS + 1)
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(data[at : at + 512])
+        shutil.rmtree(f"{path}.index")
+        with Memory.open(path) as memory:
+            if unreadable:
+                assert_all_there(memory, ROWS + 1)
+            assert memory.info().records >= ROWS - 1
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning")
+def test_damage_that_is_restored_while_it_is_recorded_is_forgotten(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, recorded = whole.read_bytes(), 0
+    for at in np.linspace(800, len(data) - 1_300, 8).astype(int).tolist():
+        path = tmp_path / f"{at}.mp4"
+        path.write_bytes(zeroed(data, at))
+
+        def restored_first(journal: Journal, start: int, stop: int, path: Path = path) -> bytes:
+            nonlocal recorded
+            recorded += 1
+            path.write_bytes(data)
+            return unreadable_bytes(journal, start, stop)
+
+        with monkeypatch.context() as patched:
+            patched.setattr("memvid_core.engine.indexing.unreadable_bytes", restored_first)
+            Memory.open(path).close()
+        path.write_bytes(data)
+        assert_whole(path, ROWS)
+    assert recorded

@@ -273,6 +273,20 @@ def test_a_memory_searched_through_lists_opens_without_them_too(
     assert lists.stat().st_size > size
 
 
+def test_a_reader_that_prepares_saves_lists_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(monkeypatch, auto_floats=64, entries=1, scanned=1)
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, embed) as memory:
+        memory.add([f"text {i}" for i in range(300)])
+    before = path.read_bytes()
+    with Memory.open(path, embedder=embed, index="ivf") as reader:
+        assert not list(tmp_path.rglob("*.lists"))
+        reader.prepare()
+        assert list(tmp_path.rglob("*.lists"))
+        assert reader.search("text 7", k=1, mode="dense")[0].text == "text 7"
+    assert path.read_bytes() == before
+
+
 def test_many_questions_at_once_answer_as_one_by_one() -> None:
     with Memory.create(":memory:", embed) as memory:
         memory.add([f"text {i}" for i in range(100)], [{"n": i % 2} for i in range(100)])

@@ -31,6 +31,7 @@ from memvid_core import (
 from memvid_core.engine import settings
 from memvid_core.engine.search_request import Mode
 from memvid_core.engine.settings import EngineSettings
+from memvid_core.memory import session_of
 from memvid_core.words.lexical_index import LexicalIndex
 from tests.core.embedders import DIMENSION, embed
 from tests.core.vectors.tuned import tune
@@ -533,3 +534,23 @@ def test_no_question_raises_but_an_empty_one(memory: Memory, effort: Callable[[i
         else:
             with pytest.raises(QueryError, match="empty"):
                 memory.search(question, k=5, mode=mode)
+
+
+def test_every_row_with_a_vector_that_counts_is_live(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+
+    def check(memory: Memory) -> None:
+        snapshot = session_of(memory).snapshot()
+        assert not (snapshot.dense & ~snapshot.live).any()
+        assert all(memory.search(text, k=1, mode="dense")[0].text == text for text in ("text 7", "text 3 again"))
+        assert "text 4" not in [hit.text for hit in memory.search("text 4", k=9, mode="dense")]
+
+    with Memory.create(path, embed) as memory:
+        ids = memory.add([f"text {i}" for i in range(20)])
+        memory.delete(ids[4])
+        memory.add(["text 3 again", "text 3 again"], ids=[ids[3], ids[3]])
+        check(memory)
+        with Memory.open(path, embedder=embed) as reader:
+            check(reader)
+        memory.compact()
+        check(memory)

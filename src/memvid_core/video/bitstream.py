@@ -380,8 +380,10 @@ def samples_as_written(samples: bytes, size: int, columns: int, rows: int, idr_p
 def filler_fits(nal: bytes, size: int, columns: int, rows: int) -> bool:
     """Return whether a slice with ``size`` payload samples ends like a picture of ``columns`` x ``rows``."""
     used = -(-size // MACROBLOCK_BYTES)
-    if not used:
-        return any(nal == escaped(_filler(columns, rows, 0, odd)) for odd in (0, 1))
+    if not used:  # eight bits per macroblock after the header of the slice
+        plain, macroblocks = rbsp_of(nal), columns * rows
+        likely = macroblocks <= len(plain) <= macroblocks + len(_pcm_start(0)) + 1
+        return likely and any(plain == _filler(columns, rows, 0, odd) for odd in (0, 1))
     if not 0 < used <= columns * rows:
         return False
     start = len(_pcm_start(0) if nal.startswith(_pcm_start(0)) else _pcm_start(1))

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memvid_core.errors import DamagedFrameError
-from memvid_core.video import PcmCodec
+from memvid_core.video import PcmCodec, bitstream
 from memvid_core.video.bitstream import START_CODE, parameter_sets
 from memvid_core.video.codec import Sample, seal
 from memvid_core.video.headed import Headed, fits_better, head_of, is_headed
@@ -72,6 +72,10 @@ def test_the_size_of_the_picture_is_guessed(size: int) -> None:
     for number in (0, 1):
         [(coded, _)] = codec.encode([Headed(payload)], number)
         assert PcmCodec.guess(coded) == codec
+    [(coded, _)] = PcmCodec(37, 29).encode([Headed(payload)], 0)
+    before = bitstream._filler.cache_info().misses
+    assert PcmCodec.guess(coded) is not None
+    assert bitstream._filler.cache_info().misses - before < 60, "not the pictures of all 4,096 sizes"
 
 
 def test_the_rows_of_a_matrix_begin_in_the_slice() -> None:

@@ -17,6 +17,8 @@ TABLES = (
     "retrieval.scale",
     "library",
     "growth",
+    "large",
+    "ray_actors",
     "qr",
     "contention",
     "small_commits",

@@ -3,12 +3,17 @@
     python -m benchmarks.recall                                  # 500,000 vectors in clusters, texts, near-copies
     python -m benchmarks.recall --sets clusters --rows 1000000
     python -m benchmarks.recall --sets clusters --indexes ivf --recalls 0.9 0.95 0.98 0.99   # of one index
+    python -m benchmarks.recall --sets clusters --peers "faiss IVF{lists},SQ8" "faiss IVF{lists},PQ48x8" lancedb
 
 `clusters`: distinct vectors around 20,000 centers in 64 hidden dimensions, turned into 384 with noise. `texts`: those
 of the built-in embedder for all different windows of 240 characters of the data sets, over 200,000. `copies`: 20,000
 of those vectors, each 25 times with noise of a tenth of its length. Asked are vectors made in the same way that are not
 among the rows. Recall is of the nearest 10 of an exact search in single precision. Each index is built in one process,
 and asked in another.
+
+Peers are built as their documents advise, and asked with several numbers of lists: FAISS with four times the square
+root of the rows as its number of lists; LanceDB's IVF_PQ with as many partitions as the square root, 48 subvectors, and
+two, five and ten of a hundred partitions looked into, of which ten times the wanted rows are compared exactly.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +31,18 @@ from numpy.typing import NDArray
 
 from benchmarks.data import add_data_option
 from benchmarks.machine import describe
-from benchmarks.vectors import K, apart, build_ours, search_ours, truth
+from benchmarks.vectors import (
+    COMMIT_ROWS,
+    Figures,
+    K,
+    apart,
+    asked,
+    build_faiss,
+    build_ours,
+    resident,
+    search_ours,
+    truth,
+)
 from memvid_core import HashingEmbedder
 
 Matrix = NDArray[np.float32]
@@ -98,7 +115,67 @@ def copies(count: int, data: Path) -> tuple[Matrix, Matrix]:
     return np.concatenate(parts), asked
 
 
+def build_peer(folder: Path, kind: str) -> Figures:
+    """Build an index of FAISS or LanceDB."""
+    name, _, factory = kind.partition(" ")
+    if name == "faiss":
+        return build_faiss(folder, factory)
+    import lancedb
+    import pyarrow
+
+    rows = np.load(folder / "rows.npy", mmap_mode="r")
+    start = time.perf_counter()
+    schema = pyarrow.schema([("id", pyarrow.int64()), ("vector", pyarrow.list_(pyarrow.float32(), rows.shape[1]))])
+    table = lancedb.connect(folder / "lance").create_table("rows", schema=schema)
+    for at in range(0, len(rows), COMMIT_ROWS):
+        some = np.asarray(rows[at : at + COMMIT_ROWS])
+        listed = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(some.reshape(-1)), rows.shape[1])
+        numbers = pyarrow.array(np.arange(at, at + len(some)))
+        table.add(pyarrow.Table.from_arrays([numbers, listed], schema=schema))
+    table.create_index("cosine", num_partitions=round(len(rows) ** 0.5), num_sub_vectors=48)
+    return {"build s": time.perf_counter() - start}
+
+
+def search_peer(folder: Path, setting: str) -> Figures:
+    """Ask an index of FAISS or LanceDB, with a number of lists."""
+    kind, _, lists = setting.rpartition(" ")
+    name, _, factory = kind.partition(" ")
+    before, start = resident(), time.perf_counter()
+    if name == "faiss":
+        import faiss
+
+        index = faiss.read_index(str(folder / f"{factory}.faiss"))
+        faiss.omp_set_num_threads(1)
+        index.nprobe = int(lists)
+        return asked(lambda query: index.search(query[None], K)[1][0], folder, start, before)
+    import lancedb
+
+    table = lancedb.connect(folder / "lance").open_table("rows")
+
+    def search(query: Matrix) -> NDArray[np.int64]:
+        found = table.search(query).distance_type("cosine").nprobes(int(lists)).refine_factor(10).limit(K)
+        numbers: NDArray[np.int64] = found.select(["id"]).to_arrow()["id"].to_numpy()
+        return numbers
+
+    return asked(search, folder, start, before)
+
+
+def settings_of(kind: str, count: int) -> list[str]:
+    """Return how a peer is asked."""
+    partitions = round(count**0.5)
+    lists = (
+        (32, 64, 128, 256) if kind.startswith("faiss") else [round(partitions * share) for share in (0.02, 0.05, 0.1)]
+    )
+    return [f"{kind} {number}" for number in lists]
+
+
 SETS: dict[str, Callable[[int, Path], tuple[Matrix, Matrix]]] = {"clusters": clusters, "texts": texts, "copies": copies}
+
+
+def line(count: int, name: str, index: str, figures: Figures) -> None:
+    """Print a line of the table."""
+    cells = " | ".join(f"{figures[column]:.4g}" for column in COLUMNS)
+    print(f"| {count:,} | {name} | {index} | {cells} |", flush=True)
 
 
 def main() -> None:
@@ -108,6 +185,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--indexes", nargs="+", choices=("auto", "ivf"), default=["auto", "ivf"])
     parser.add_argument("--recalls", type=float, nargs="+", default=[], help="what ivf is to find; by default .98")
+    parser.add_argument("--peers", nargs="+", default=[], help='"faiss FACTORY", lancedb')
     add_data_option(parser)
     options = parser.parse_args()
     print(describe("memvid-core", "numpy"))
@@ -125,10 +203,12 @@ def main() -> None:
             for index in options.indexes:
                 built = apart(build_ours, folder, index)
                 stated = [f"{index}:{recall}" for recall in options.recalls] if index == "ivf" else []
-                for asked in stated or [index]:
-                    figures = built | apart(search_ours, folder, asked)
-                    cells = " | ".join(f"{figures[column]:.4g}" for column in COLUMNS)
-                    print(f"| {count:,} | {name} | {asked} | {cells} |", flush=True)
+                for setting in stated or [index]:
+                    line(count, name, setting, built | apart(search_ours, folder, setting))
+            for peer in options.peers:
+                built = apart(build_peer, folder, peer)
+                for setting in settings_of(peer, count):
+                    line(count, name, setting, built | apart(search_peer, folder, setting))
 
 
 if __name__ == "__main__":

@@ -151,6 +151,8 @@ def search_ours(folder: Path, strategy: Any) -> Figures:
     before, start = resident(), time.perf_counter()
     index = VectorIndex(dimension, folder=folder / name, strategy=chosen, metric=metric_of(folder), writable=False)
     index.sync(count)
+    if stated:
+        index.prepare()  # measures what this share takes
     figures = asked(lambda query: index.search(query, K)[0], folder, start, before)
     queries = np.load(folder / "queries.npy")
     random = np.random.default_rng(0)

@@ -137,6 +137,7 @@ def open_library(
     embedder: object = None,
     *,
     vector_dtype: Any = None,
+    index: Index = "auto",
     metric: Metric | None = None,
     index_dir: StrPath | None = None,
     storage_options: Mapping[str, Any] | None = None,
@@ -149,6 +150,7 @@ def open_library(
         mode: ``"a"`` to write, ``"r"`` to read.
         embedder: Anything ``memvid_core.as_embedder`` takes.
         vector_dtype: The dtype in which a new library stores vectors; by default ``"float16"``.
+        index: How vectors are searched.
         metric: How a new library compares vectors; for an existing one, it must be its own.
         index_dir: The folder of the indexes of the shards.
         storage_options: Options of fsspec's file system for a URL.
@@ -159,8 +161,8 @@ def open_library(
         NotAMemoryError: The folder has other files, or, with mode ``"r"``, no library.
         EmbedderMismatchError: Another embedder wrote it.
     """
-    place: dict[str, Any] = {"cache_dir": index_dir, "storage_options": storage_options}
-    usual = {"codec": "pcm", "index": "auto", "timeout": 30.0, "fs": None}
+    place: dict[str, Any] = {"index": index, "cache_dir": index_dir, "storage_options": storage_options}
+    usual = {"codec": "pcm", "timeout": 30.0, "fs": None}
     for name, value in others.items():
         if value != usual[name]:
             raise InvalidInputError(f"{os.fspath(path)!r} is a library, which has no option {name}")

@@ -86,13 +86,14 @@ def _is_library(path: object) -> bool:
 
 
 def _opened_library(path: StrPath, mode: Literal["a", "r"], embedder: object, **options: Any) -> Library:
-    usual = {"codec": "pcm", "index": "auto", "timeout": 30.0, "fs": None}
+    usual = {"codec": "pcm", "timeout": 30.0, "fs": None}
     for name, value in usual.items():
         if options.get(name, value) != value:
             raise InvalidInputError(f"{os.fspath(path)!r} is a library, which has no option {name}")
     chosen = embedder.embedder if isinstance(embedder, MemvidEmbedding) else embedder
     metric, cache, dtype = options.get("metric"), options.get("index_dir"), options.get("vector_dtype") or "float16"
-    place: dict[str, Any] = {"cache_dir": cache, "storage_options": options.get("storage_options")}
+    place: dict[str, Any] = {"index": options.get("index", "auto"), "cache_dir": cache}
+    place["storage_options"] = options.get("storage_options")
     with our_words():
         while True:
             try:

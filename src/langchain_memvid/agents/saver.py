@@ -120,7 +120,11 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
 
     @override
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Return the checkpoint that the config names, or the newest of the thread; None if it does not exist."""
+        """Return the checkpoint that the config names, or the newest of the thread; None if it does not exist.
+
+        Raises:
+            MemoryFileError: The file is damaged, and a value of the checkpoint is lost.
+        """
         thread, ns, name = _names(config)
         keys = [Key(thread, ns, name)] if name else self._threads.keys([thread], ns)[:1]
         with our_words():
@@ -144,6 +148,9 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
             filter: Values that their metadata must equal.
             before: Yield only checkpoints older than the one that this config names.
             limit: The maximum number.
+
+        Raises:
+            MemoryFileError: The file is damaged, and a value of one of them is lost.
         """
         listed = self._listed(config, before)
         left = len(listed) if limit is None else limit

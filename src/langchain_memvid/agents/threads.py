@@ -7,7 +7,7 @@ checkpoints that refer to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from langchain_memvid.agents.record_schema import (
     record_id,
 )
 from langchain_memvid.agents.record_schema import to_text as encoded
-from memvid_core import Memory, MetadataError, Record
+from memvid_core import Memory, MemoryFileError, MetadataError, Record
 
 __all__ = ["EMPTY", "Key", "Loaded", "Threads", "to_row"]
 
@@ -135,8 +135,16 @@ class Threads:
         return loaded
 
     def tuples(self, loaded: Sequence[Loaded]) -> list[CheckpointTuple]:
-        """Return the checkpoints completely, with their channel values and pending writes."""
-        blobs = self.blobs({name for entry in loaded for name in entry.blobs.values()})
+        """Return the checkpoints completely, with their channel values and pending writes.
+
+        Raises:
+            MemoryFileError: A value is lost, because the file is damaged: a graph would go on without it.
+        """
+        names = {name for entry in loaded for name in entry.blobs.values()}
+        found = {record.id: record for record in self._memory.get(sorted(names))}
+        if len(found) < len(names) and self._memory.info().lost:
+            _check_whole(loaded, found)
+        blobs = _with_values(found.values())
         pending = self._pending([entry.key for entry in loaded])
         made: list[CheckpointTuple] = []
         for entry in loaded:
@@ -148,8 +156,7 @@ class Threads:
 
     def blobs(self, names: Iterable[str]) -> dict[str, Record]:
         """Return the records, by id, of channels that have a value."""
-        found = self._memory.get(sorted(names))
-        return {record.id: record for record in found if meta_of(record.metadata)["type"] != EMPTY}
+        return _with_values(self._memory.get(sorted(names)))
 
     def writes(self, keys: Sequence[Key]) -> dict[str, Any]:
         """Return a filter for the pending writes of checkpoints; it may also match others with equal ids."""
@@ -208,3 +215,18 @@ class Threads:
                 there = self.blobs(current.blobs.values())
                 waiting -= {channel for channel, name in current.blobs.items() if name in there}
         return needed
+
+
+def _with_values(records: Iterable[Record]) -> dict[str, Record]:
+    return {record.id: record for record in records if meta_of(record.metadata)["type"] != EMPTY}
+
+
+def _check_whole(loaded: Iterable[Loaded], found: Container[str]) -> None:
+    for entry in loaded:
+        lost = sorted(channel for channel, name in entry.blobs.items() if name not in found)
+        if lost:
+            raise MemoryFileError(
+                f"checkpoint {entry.key.checkpoint!r} of thread {entry.key.thread!r} cannot be read: the file is "
+                f"damaged, and the values of {', '.join(lost)} are lost; restore the file, or go on from an earlier "
+                "checkpoint"
+            )

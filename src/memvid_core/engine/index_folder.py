@@ -397,6 +397,11 @@ class IndexFolder:
             with self.transaction():
                 self.catalog.set_state("synced", cursor)
 
+    def save_lists(self) -> None:
+        """Save the lists of vectors, if there are any."""
+        if self._vectors is not None and self._vectors.strategy == "ivf":
+            self.sync()
+
     def survived(self) -> bool:
         """Return whether the vectors can be trusted: they were synced, or the system has run since they were written.
 

@@ -59,6 +59,9 @@ def place_of(root: Path, file: Path, memory_id: bytes) -> Path:
             with suppress(FileExistsError):  # another process is faster, or the record is damaged
                 create_file(record, msgspec.json.encode(own), like=file)
         if _read(record) == own or _owned_by_now(record, own, file):
+            for each in (record, _second(record)):
+                if _parsed(each) != own:
+                    write_file(each, msgspec.json.encode(own), like=file)
             return root
         apart.mkdir(exist_ok=True)  # another thread or process may open the same copy
         write_file(apart / record.name, msgspec.json.encode(own), like=file)
@@ -88,8 +91,17 @@ def _there(owner: _Owner) -> bool:
         return True
 
 
+def _second(record: Path) -> Path:
+    """Return the path of the second copy of a record: while one can be read, no other file takes the folder."""
+    return record.with_name(f"second-{record.name}")
+
+
 def _read(record: Path) -> _Owner | None:
-    """Return the owner in a record; None if the record cannot be read."""
+    """Return the owner in a record, or in its second copy if it is damaged; None if neither can be read."""
+    return _parsed(record) or _parsed(_second(record))
+
+
+def _parsed(record: Path) -> _Owner | None:
     try:
         with open(record, "rb") as file:
             return msgspec.json.decode(file.read(_MOST_BYTES), type=_Owner)
@@ -98,7 +110,7 @@ def _read(record: Path) -> _Owner | None:
 
 
 def _owned_by_now(record: Path, own: _Owner, file: Path) -> bool:
-    """Take the place of an owner that is gone or whose record is damaged; return False if there is another owner.
+    """Take the place of an owner that is gone or whose records are damaged; return False if there is another owner.
 
     Several copies may try it at the same time: one of them is the owner, and the others see it.
     """

@@ -282,6 +282,14 @@ class IndexedJournal:
                 index.columns.save()
                 index.protect()
 
+    def save_lists(self) -> None:
+        """Write the lists of vectors to files of the index, unless somebody else is changing it."""
+        current = self._current
+        with suppress(*INDEX_ERRORS, MemvidError, OSError), current.owning(0) as owned:
+            if owned and current.shared and not current.closed and not current.index.replaced():
+                current.index.save_lists()
+                current.index.protect()
+
     # --- committing ---
 
     @contextmanager

@@ -104,6 +104,7 @@ class Searcher:
         self.evidence(snapshot)
         index = snapshot.vector_index
         if index is not None:
+            index.prepare()
             index.search(np.ones(index.dimension, np.float32), 1, snapshot.dense)
 
     def words(self, snapshot: Snapshot) -> LexicalIndex:
@@ -238,7 +239,9 @@ class SnapshotCorpus:
         index = self._snapshot.vector_index
         if index is None or request.vector is None or not len(request.vector):  # empty: the embedder returned nothing
             return _NOTHING
-        rows, values = index.search(fitting(request.vector, index.dimension), k, mask & self._snapshot.dense)
+        dense, live = self._snapshot.dense, self._snapshot.live
+        allowed = dense if mask is live else mask & dense  # a row with a vector that counts is live
+        rows, values = index.search(fitting(request.vector, index.dimension), k, allowed)
         return rows, flipped(values, index.metric)
 
     def without(self, question: str, row: int) -> tuple[Ranking, Ranking]:

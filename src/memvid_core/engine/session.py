@@ -187,6 +187,11 @@ class Session:
                     snapshot = self._healed(snapshot, exc)
         raise AssertionError("the last attempt answers or raises")
 
+    def prepare(self) -> None:
+        """Build what the first searches would build, and save the lists of vectors for other processes."""
+        self.answer(self.searcher.prepare)
+        self.indexed.save_lists()
+
     def fetched_again(self) -> bool:
         """Replace the damaged copy of a remote memory; return False if it has none, or the object is damaged itself."""
         if self.remote is None or not self.remote.fetch_again():

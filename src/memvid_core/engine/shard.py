@@ -108,6 +108,11 @@ class ShardReader:
         """Compare the memory with its seal."""
         self._ask(lambda _: None)
 
+    def prepare(self) -> None:
+        """Build what the first searches would build, and the lists of vectors."""
+        self.check()
+        self._session.prepare()
+
     # --- words ---
 
     def _words(self, question: Callable[[ShardWords], T]) -> T:

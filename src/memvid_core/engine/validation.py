@@ -17,9 +17,11 @@ import numpy as np
 from memvid_core.catalog.json_values import DEEPEST, SCALARS, plain, replacement, shortened
 from memvid_core.errors import FilterError, InvalidInputError, MetadataError, QueryError, TextError
 from memvid_core.journal.frames import encode_rows
+from memvid_core.vectors.metrics import check_choice
 
 __all__ = [
     "check_answer",
+    "check_choice",
     "check_count",
     "check_ids",
     "check_metadata",

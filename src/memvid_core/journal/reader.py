@@ -147,5 +147,5 @@ class RecordReader:
 
     def _block(self, place: FrameLocation, index: int) -> tuple[list[msgspec.Raw], int]:
         body, table = self._bodies.get(place.frame, lambda: self._body(place))
-        rows = frames.decode_rows(body, table[index], place.frame)
-        return rows, frames.raw_bytes(body, table[index])
+        size = frames.raw_bytes(body, table[index], place.frame)
+        return frames.decode_rows(body, table[index], place.frame, size), size

@@ -82,6 +82,10 @@ class AsyncLibrary(LibraryWriting):
         """Async :meth:`refresh`."""
         return await run_in_thread(self.refresh)
 
+    async def aprepare(self) -> None:
+        """Async :meth:`prepare`."""
+        await run_in_thread(self.prepare)
+
     async def asearch(
         self,
         query: str | ArrayLike,

@@ -18,7 +18,7 @@ from memvid_core.library.manifest import Description, ShardEntry
 from memvid_core.library.objects import Objects, digest_of_file
 from memvid_core.library.partitions import Summaries
 from memvid_core.memory import Memory, session_of
-from memvid_core.model import GIVEN, Embedder, FittableEmbedder, Record
+from memvid_core.model import GIVEN, Embedder, FittableEmbedder, Index, Record
 
 __all__ = ["Built", "Given", "ShardBuilder", "claimed", "combined", "fitted_embedder"]
 
@@ -80,6 +80,7 @@ class ShardBuilder:
         embedder: The embedder, in the state of the library's model; None if vectors are given.
         rows_per_shard: The number of records of a shard, the last one excepted.
         threads: The number of shards that are indexed and sealed while the next one is written.
+        index: How vectors will be searched: the lists of an inverted file are made, too.
     """
 
     def __init__(
@@ -90,9 +91,10 @@ class ShardBuilder:
         embedder: Embedder | None,
         rows_per_shard: int,
         threads: int = 1,
+        index: Index = "auto",
     ) -> None:
         self._objects, self._description, self._claim, self._embedder = objects, description, claim, embedder
-        self._rows, self._threads = rows_per_shard, threads
+        self._rows, self._threads, self._index = rows_per_shard, threads, index
 
     def build(self, records: Iterable[Given]) -> Built:
         """Write all records; return the sealed shards, in the order of the records.
@@ -107,7 +109,7 @@ class ShardBuilder:
                 for first in left:
                     if len(pending) > self._threads:  # no more unsealed shards than threads that seal them
                         pending[len(pending) - self._threads - 1].result()
-                    shard = _Shard(self._objects, self._description, self._claim, self._embedder)
+                    shard = _Shard(self._objects, self._description, self._claim, self._embedder, self._index)
                     shard.write(_batches(chain([first], islice(left, self._rows - 1))))
                     pending.append(pool.submit(shard.sealed))
                 found = [future.result() for future in pending]
@@ -123,7 +125,9 @@ class ShardBuilder:
 class _Shard:
     """A shard that is being written."""
 
-    def __init__(self, objects: Objects, description: Description, claim: str, embedder: Embedder | None) -> None:
+    def __init__(
+        self, objects: Objects, description: Description, claim: str, embedder: Embedder | None, index: Index
+    ) -> None:
         self._name = claim + uuid.uuid4().hex[:16]
         self._embedder, self._recorded = embedder, description.embedder
         self._summaries = Summaries(description.partition_by)
@@ -134,7 +138,7 @@ class _Shard:
         vectors: Any = description.vectors
         metric: Any = description.metric
         given = GIVEN if embedder is None else embedder
-        self._memory = Memory.create(self._path, given, vector_dtype=vectors, metric=metric)
+        self._memory = Memory.create(self._path, given, vector_dtype=vectors, metric=metric, index=index)
 
     def write(self, batches: Iterable[list[Given]]) -> None:
         try:
@@ -177,7 +181,7 @@ class _Shard:
             index_words(session)
             seal, (live, tokens), dimension = seal_of(session), word_totals(session), self._memory.info().dimension
             has_vectors = bool(session.snapshot().dense.any())
-            self._memory.close()
+            self._memory.close()  # an inverted file gets its lists
             with storage_errors():
                 size = self._path.stat().st_size
             self._objects.publish(self.file)

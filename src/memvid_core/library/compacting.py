@@ -114,7 +114,8 @@ def _merged(place: Place, state: State, claim: str, group: list[ShardEntry]) -> 
     built = Built()
     if count:
         records = _records(asking, rows)
-        built = ShardBuilder(place.objects, place.description, claim, embedder, count).build(records)
+        builder = ShardBuilder(place.objects, place.description, claim, embedder, count, index=place.index)
+        built = builder.build(records)
     return Change("compact", built, embedder, state.manifest.model, state.manifest.vacuum, merged=rows)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -22,12 +22,15 @@ from memvid_core.library.manifest import ShardEntry
 from memvid_core.library.objects import Objects
 from memvid_core.library.remote import objects_at
 from memvid_core.memory import Memory, session_of
+from memvid_core.model import Index
 
 __all__ = ["Executor", "Failure", "Questions", "ShardRef", "ThreadExecutor", "opened_shard"]
 
 _CLOSED: Final = "this library is closed; Library.open opens it again"
 
 _FEWEST, _MOST = 8, 64  # open memories
+_MOST_SMALL: Final = 512  # of which all files together are small
+_SMALL: Final = 256 << 20  # bytes
 _HANDLES: Final = 12  # of an open memory, with those that an open needs for a moment
 
 
@@ -39,19 +42,21 @@ class ShardRef(NamedTuple):
         entry: The entry in the manifest.
         index_dir: The folder of its index; None for the default one.
         options: The options of the file system of a library behind a URL.
+        strategy: How its vectors are searched.
     """
 
     library: str
     entry: ShardEntry
     index_dir: str | None = None
     options: Mapping[str, Any] | None = None
+    strategy: Index = "auto"
 
     @property
     def key(self) -> tuple[object, ...]:
         """What identifies the shard with its deleted rows, also among those of other libraries, such as a copy."""
         entry = self.entry
         seal = entry.memory_id, entry.commit, entry.chain, entry.rows, entry.records, entry.bytes
-        return self.library, self.index_dir, entry.name, entry.deletes, *seal
+        return self.library, self.index_dir, self.strategy, entry.name, entry.deletes, *seal
 
 
 class Failure(NamedTuple):
@@ -93,7 +98,7 @@ class ThreadExecutor:
 
     Args:
         open_shards: The maximum number of open memories; by default as many as the limit of open files allows, between
-            8 and 64.
+            8 and 64, and up to 512 if their files together are at most 256 MB.
         threads: The maximum number of shards that are asked at the same time; by default two per core, at most 32.
 
     Raises:
@@ -104,9 +109,9 @@ class ThreadExecutor:
         for name, number in (("open_shards", open_shards), ("threads", threads)):
             if number is not None and not (type(number) is int and number > 0):
                 raise InvalidInputError(f"{name} is a positive number, not {number!r}")
-        limit = _default_open() if open_shards is None else open_shards
+        limit, small = (_default_open(_MOST), _default_open(_MOST_SMALL)) if open_shards is None else (open_shards, 0)
         self._threads = min(limit, threads or min(32, 2 * (os.cpu_count() or 1)))
-        self._shards = OpenShards(limit)
+        self._shards = OpenShards(limit, small, _SMALL)
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         self._closed = False
@@ -125,14 +130,29 @@ class ThreadExecutor:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="memvid-shard")
             # Those that are open come first: the others take the places of the ones that were asked longest ago.
             ordered = sorted(range(len(questions)), key=lambda at: not self._shards.has(questions[at][0]))
-            asked = {at: self._pool.submit(self._answer, questions[at][0], call, questions[at][1]) for at in ordered}
-        futures = [asked[at] for at in range(len(questions))]
-        wait(futures, timeout)
-        late = Failure(f"did not answer within {timeout} seconds; a larger timeout= waits for it")
+            left = deque(ordered)
+            answers: dict[int, Any] = {}
+
+            def answer_some() -> None:  # a task a shard would take longer than small shards do
+                while True:
+                    try:
+                        at = left.popleft()
+                    except IndexError:
+                        return
+                    answers[at] = self._answer(questions[at][0], call, questions[at][1])
+
+            tasks = [self._pool.submit(answer_some) for _ in range(min(self._threads, len(questions)))]
+        done, late = wait(tasks, timeout)
+        left.clear()
+        for task in late:
+            task.cancel()
         try:
-            return [late if future.cancel() or not future.done() else future.result() for future in futures]
+            for task in done:
+                task.result()
         except CancelledError as exc:
             raise ClosedError(_CLOSED) from exc
+        missing = Failure(f"did not answer within {timeout} seconds; a larger timeout= waits for it")
+        return [answers.get(at, missing) for at in range(len(questions))]
 
     def _answer(self, ref: ShardRef, call: str, arguments: tuple[Any, ...]) -> Any:
         try:
@@ -165,7 +185,7 @@ class _Open:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.users = 0
+        self.users = self.bytes = 0
         self.objects: Objects | None = None  # whose cache has the memory
         self.memory: Memory | None = None
         self.reader: ShardReader | None = None
@@ -181,10 +201,13 @@ class OpenShards:
 
     Args:
         limit: The maximum number, if no more are in use at the same time.
+        small: The maximum number of those whose files together are small.
+        together: The size of their files, in bytes, at most.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, small: int = 0, together: int = 0) -> None:
+        self._limit, self._small, self._together = limit, small, together
+        self._bytes = 0  # of the files of the open ones
         self._open: OrderedDict[tuple[object, ...], _Open] = OrderedDict()
         self._lock = threading.Lock()
         self._closed = False
@@ -201,11 +224,14 @@ class OpenShards:
     @contextmanager
     def leased(self, ref: ShardRef) -> Iterator[ShardReader]:
         """Open a shard unless it is open, and keep it open during the block."""
+        key = ref.key
         with self._lock:
             if self._closed:
                 raise ClosedError(_CLOSED)
-            held = self._open.setdefault(ref.key, _Open())
-            self._open.move_to_end(ref.key)
+            held = self._open.setdefault(key, _Open())
+            self._open.move_to_end(key)
+            self._bytes += ref.entry.bytes - held.bytes
+            held.bytes = ref.entry.bytes
             held.users += 1
             gone = self._evicted()
         try:
@@ -220,19 +246,33 @@ class OpenShards:
         finally:
             with self._lock:
                 held.users -= 1
-                if held.reader is None and not held.users and self._open.get(ref.key) is held:
-                    del self._open[ref.key]  # it could not be opened
+                if held.reader is None and not held.users and self._open.get(key) is held:
+                    self._removed(key)  # it could not be opened
                 gone = self._evicted()
             for other in gone:
                 other.close()
 
     def _evicted(self) -> list[_Open]:
         """Remove the shards beyond the limit that nobody uses; all of them after :meth:`close`."""
-        limit = 0 if self._closed else self._limit
-        if len(self._open) <= limit:
+        if not self._too_many():
             return []
-        idle = [key for key, held in self._open.items() if not held.users]
-        return [self._open.pop(key) for key in idle[: len(self._open) - limit]]
+        gone = []
+        for key in [key for key, held in self._open.items() if not held.users]:
+            gone.append(self._removed(key))
+            if not self._too_many():
+                break
+        return gone
+
+    def _too_many(self) -> bool:
+        if self._closed:
+            return bool(self._open)
+        limit = max(self._limit, self._small) if self._bytes <= self._together else self._limit
+        return len(self._open) > limit
+
+    def _removed(self, key: tuple[object, ...]) -> _Open:
+        held = self._open.pop(key)
+        self._bytes -= held.bytes
+        return held
 
     def close(self) -> None:
         """Close every memory that is not in use; the others are closed when their question is answered."""
@@ -252,7 +292,7 @@ def opened_shard(objects: Objects, ref: ShardRef) -> tuple[Memory, ShardReader]:
     entry = ref.entry
     path = objects.fetched(entry.file, entry.bytes, entry.checksum)
     deleted = read_deletes(objects, entry)
-    memory = Memory.open(path, embedder="given", index_dir=ref.index_dir)
+    memory = Memory.open(path, embedder="given", index_dir=ref.index_dir, index=ref.strategy)
     try:
         seal = Seal(entry.memory_id, entry.commit, entry.chain, entry.rows, entry.records)
         reader = ShardReader(session_of(memory), seal, deleted)
@@ -263,11 +303,11 @@ def opened_shard(objects: Objects, ref: ShardRef) -> tuple[Memory, ShardReader]:
     return memory, reader
 
 
-def _default_open() -> int:
-    """Return how many memories may be open: half of the limit of open files is for them."""
+def _default_open(most: int) -> int:
+    """Return how many memories may be open, up to ``most``: half of the limit of open files is for them."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return _MOST
+        return most
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return _MOST if limit < 0 else max(_FEWEST, min(_MOST, limit // 2 // _HANDLES))
+    return most if limit < 0 else max(_FEWEST, min(most, limit // 2 // _HANDLES))

@@ -13,7 +13,7 @@ from memvid_core.library.remote import objects_at
 from memvid_core.library.reports import BuildReport
 from memvid_core.library.state import Change
 from memvid_core.library.writing import LibraryWriting
-from memvid_core.model import Embedder, FittableEmbedder
+from memvid_core.model import Embedder, FittableEmbedder, Index
 
 __all__ = ["Built", "Job", "SharedBuild", "shared_build"]
 
@@ -28,6 +28,7 @@ class Job:
         description: Its description.
         claim: The first half of the names of the shards.
         embedder: The embedder, in the state of the library's model; None if vectors are given.
+        index: How vectors will be searched.
     """
 
     library: str
@@ -35,6 +36,7 @@ class Job:
     description: Description
     claim: str
     embedder: Embedder | None
+    index: Index = "auto"
 
     def write(self, records: Iterable[Given], rows_per_shard: int) -> Built:
         """Write records to sealed shards, which nothing names until :meth:`SharedBuild.commit`.
@@ -45,7 +47,8 @@ class Job:
             InvalidInputError: A record is invalid.
         """
         objects = objects_at(self.library, self.options)
-        return ShardBuilder(objects, self.description, self.claim, self.embedder, rows_per_shard).build(records)
+        given = self.description, self.claim, self.embedder, rows_per_shard
+        return ShardBuilder(objects, *given, index=self.index).build(records)
 
     def discard(self, built: Built) -> None:
         """Delete shards that will not be committed."""
@@ -82,7 +85,8 @@ class SharedBuild:
     def job(self) -> Job:
         """Return what other processes need."""
         place = self._library._place
-        return Job(place.objects.name, place.objects.options, place.description, self._claim, self._embedder)
+        given = place.description, self._claim, self._embedder, place.index
+        return Job(place.objects.name, place.objects.options, *given)
 
     def commit(self, parts: Iterable[Built], *, generated: bool = False) -> BuildReport:
         """Commit the shards of all jobs as one version, in this order.

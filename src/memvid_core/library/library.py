@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from memvid_core.engine.embedders import new_embedder
-from memvid_core.engine.validation import check_unicode
+from memvid_core.engine.validation import check_choice, check_unicode
 from memvid_core.errors import InvalidInputError, MemoryExistsError
 from memvid_core.library.aio import AsyncLibrary
 from memvid_core.library.executor import Executor, ThreadExecutor
@@ -28,7 +28,7 @@ from memvid_core.library.manifest import (
 from memvid_core.library.objects import Objects
 from memvid_core.library.remote import objects_at
 from memvid_core.library.state import Place, State, open_state
-from memvid_core.model import GIVEN, Metric, VectorDtype
+from memvid_core.model import GIVEN, Index, Metric, VectorDtype
 from memvid_core.system.threads import WriterThread, run_in_thread
 
 __all__ = ["Library"]
@@ -75,6 +75,7 @@ class Library(AsyncLibrary):
         vectors: VectorDtype = "float16",
         metric: Metric = "cosine",
         partition_by: Sequence[str] = (),
+        index: Index = "auto",
         executor: Executor | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
@@ -89,6 +90,7 @@ class Library(AsyncLibrary):
             metric: As in :meth:`memvid_core.Memory.create`.
             partition_by: Metadata fields whose values each shard lists, so that a search with a filter asks only the
                 shards that can match.
+            index: As in :meth:`open`.
             executor: As in :meth:`open`.
             cache_dir: As in :meth:`open`.
             storage_options: As in :meth:`open`.
@@ -105,6 +107,7 @@ class Library(AsyncLibrary):
             raise InvalidInputError(f"vectors is one of {', '.join(_DTYPES)}, not {vectors!r}")
         if metric not in get_args(Metric):
             raise InvalidInputError(f"metric is one of {', '.join(get_args(Metric))}, not {metric!r}")
+        check_choice(index, metric)
         made = new_embedder(embedder, exact=vectors == "float64")
         name = GIVEN if made is None else made.name
         fields = _fields(partition_by)
@@ -113,7 +116,7 @@ class Library(AsyncLibrary):
             raise MemoryExistsError(f"{objects.name} has a library; open it with Library.open")
         objects.prepare()
         write_description(objects, description)
-        return cls._of(objects, description, embedder, executor, cache_dir)
+        return cls._of(objects, description, embedder, index, executor, cache_dir)
 
     @classmethod
     async def acreate(
@@ -124,13 +127,15 @@ class Library(AsyncLibrary):
         vectors: VectorDtype = "float16",
         metric: Metric = "cosine",
         partition_by: Sequence[str] = (),
+        index: Index = "auto",
         executor: Executor | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> Self:
         """Async :meth:`create`."""
         create = partial(cls.create, path, embedder, vectors=vectors, metric=metric, partition_by=partition_by)
-        given: dict[str, Any] = {"executor": executor, "cache_dir": cache_dir, "storage_options": storage_options}
+        given: dict[str, Any] = {"index": index, "executor": executor, "cache_dir": cache_dir}
+        given["storage_options"] = storage_options
         return await run_in_thread(partial(create, **given))
 
     @classmethod
@@ -141,6 +146,7 @@ class Library(AsyncLibrary):
         *,
         as_of: int | datetime | None = None,
         embedder: object = None,
+        index: Index = "auto",
         executor: Executor | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
@@ -152,6 +158,8 @@ class Library(AsyncLibrary):
             mode: ``"a"`` to read and write, ``"r"`` to read.
             as_of: The number of a version or a time: opens that version, read-only.
             embedder: The embedder that wrote the library, as in :meth:`memvid_core.Memory.open`.
+            index: How vectors are searched, as in :meth:`memvid_core.Memory.open`. With ``"ivf"`` or an ``Ivf``, new
+                shards get their lists when they are built, and :meth:`prepare` makes those that are missing.
             executor: Who opens and asks the shards; by default the threads of this process
                 (:class:`~memvid_core.library.ThreadExecutor`).
             cache_dir: The folder of the indexes of the shards, for a library that cannot be written; by default each
@@ -169,7 +177,7 @@ class Library(AsyncLibrary):
         """
         objects = objects_at(path, storage_options)
         description = read_description(objects, objects.name)
-        return cls._of(objects, description, embedder, executor, cache_dir, mode, as_of)
+        return cls._of(objects, description, embedder, index, executor, cache_dir, mode, as_of)
 
     @classmethod
     async def aopen(
@@ -179,13 +187,14 @@ class Library(AsyncLibrary):
         *,
         as_of: int | datetime | None = None,
         embedder: object = None,
+        index: Index = "auto",
         executor: Executor | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> Self:
         """Async :meth:`open`."""
-        options: dict[str, Any] = {"as_of": as_of, "embedder": embedder, "executor": executor, "cache_dir": cache_dir}
-        options["storage_options"] = storage_options
+        options: dict[str, Any] = {"as_of": as_of, "embedder": embedder, "index": index, "executor": executor}
+        options |= {"cache_dir": cache_dir, "storage_options": storage_options}
         return await run_in_thread(partial(cls.open, path, mode, **options))
 
     def past(self, as_of: int | datetime) -> Self:
@@ -212,6 +221,7 @@ class Library(AsyncLibrary):
         objects: Objects,
         description: Description,
         embedder: object,
+        index: Index,
         executor: Executor | None,
         cache_dir: str | os.PathLike[str] | None,
         mode: Literal["a", "r"] = "a",
@@ -225,7 +235,8 @@ class Library(AsyncLibrary):
             cache = None if cache_dir is None else Path(os.path.expanduser(os.fsdecode(cache_dir))).absolute()
         except (TypeError, ValueError) as exc:
             raise InvalidInputError(f"cache_dir is a str or a PathLike that names a folder, not {cache_dir!r}") from exc
-        place = Place(objects, description, executor or ThreadExecutor(), cache, embedder)
+        check_choice(index, description.metric)
+        place = Place(objects, description, executor or ThreadExecutor(), cache, embedder, index)
         number = None if as_of is None else _numbered(objects, description, as_of)
         try:
             return cls(place, open_state(place, number), mode=mode, pinned=as_of is not None, owner=executor is None)

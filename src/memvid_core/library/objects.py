@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -23,11 +24,13 @@ from memvid_core.errors import (
 )
 from memvid_core.library.claims import CLAIMS, GRACE, renewed
 from memvid_core.system.atomic_files import create_file, remove_left, write_file
-from memvid_core.system.file_lock import still_named, system_lock
+from memvid_core.system.file_lock import still_named, system_lock, unshared
 from memvid_core.system.folders import paths_in
 
-__all__ = ["LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
+__all__ = ["MANIFESTS", "LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
 
+MANIFESTS: Final = "manifest"
+"""The folder of the manifests, which a library has from the beginning."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,120}(/[A-Za-z0-9_.-]{1,120})?")
 _LARGEST: Final = 1 << 30  # bytes of an object that is read into RAM
 _PIECE: Final = 1 << 20
@@ -337,7 +340,8 @@ class LocalObjects:
         """Create an object."""
         target = self.path(name)
         with storage_errors():
-            target.parent.mkdir(exist_ok=True)
+            if not name.startswith(f"{MANIFESTS}/"):  # this folder goes first when a library is removed
+                target.parent.mkdir(exist_ok=True)
             try:
                 create_file(target, data, lock=self.root / "library.json")
             except FileExistsError as exc:
@@ -365,12 +369,12 @@ class LocalObjects:
         path = self.path(name)
         with storage_errors():
             path.parent.mkdir(exist_ok=True)
-            descriptor = _locked(path)
+            file = _locked(path)
         try:
             with renewed(partial(os.utime, path)):
                 yield
         finally:
-            os.close(descriptor)
+            file.close()
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
@@ -390,16 +394,16 @@ class LocalObjects:
             os.close(descriptor)
 
 
-def _locked(path: Path) -> int:
-    """Create and lock a file; return its descriptor."""
+def _locked(path: Path) -> io.FileIO:
+    """Create and lock a file, and return it."""
     while True:
-        descriptor = os.open(path, _OPEN | os.O_CREAT, 0o666)
+        file = unshared(os.open(path, _OPEN | os.O_CREAT, 0o666))
         try:
-            if system_lock().try_lock(descriptor) and still_named(path, descriptor):
-                return descriptor
+            if system_lock().try_lock(file.fileno()) and still_named(path, file.fileno()):
+                return file
         except OSError:  # a file system without locks
-            return descriptor
-        os.close(descriptor)  # a vacuum looked at the file, or deleted it, before it was locked
+            return file
+        file.close()  # a vacuum looked at the file, or deleted it, before it was locked
         time.sleep(_PAUSE)
 
 

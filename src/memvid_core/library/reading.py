@@ -25,6 +25,7 @@ from memvid_core.library.executor import opened_shard
 from memvid_core.library.manifest import Manifest, is_removed, read_manifest, versions
 from memvid_core.library.partitions import may_match
 from memvid_core.library.reports import LibraryHits, LibraryInfo, LibraryReport, LibraryShard, LibraryVersion
+from memvid_core.library.shards import Asking
 from memvid_core.library.state import Place, State, on_newest, open_state, replaced
 from memvid_core.library.verifying import verified
 from memvid_core.memory import Memory
@@ -197,6 +198,22 @@ class LibraryReading:
             if partial == "allow":
                 return LibraryHits(exc.hits, exc.report)
             raise
+
+    def prepare(self) -> None:
+        """Build what the first searches of shards would build, where it is missing, and the lists of ``index="ivf"``.
+
+        A build makes both. Shards that were built with another index have no lists.
+
+        Raises:
+            MemoryFileError: A shard does not answer.
+        """
+
+        def prepared(state: State) -> None:
+            asking = Asking(state.shards)
+            asking.ask_all("prepare")
+            asking.check()
+
+        self._on_newest(prepared)
 
     def explain_shards(self, where: Mapping[str, Any] | None = None) -> dict[str, bool]:
         """Return which shards a search with a filter asks, by the name of their file."""

@@ -14,6 +14,7 @@ from memvid_core.library.executor import Executor, Failure, ShardRef
 from memvid_core.library.manifest import ShardEntry
 from memvid_core.library.partitions import may_match
 from memvid_core.library.reports import SearchReport
+from memvid_core.model import Index
 
 __all__ = ["Asking", "Shards", "ShardsFailed"]
 
@@ -33,6 +34,7 @@ class Shards:
         executor: Who asks them.
         index_dir: Returns the folder of the index of a shard; None for the default one.
         options: The options of the file system.
+        index: How their vectors are searched.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class Shards:
         executor: Executor,
         index_dir: Callable[[ShardEntry], str | None] = lambda _: None,
         options: Mapping[str, Any] | None = None,
+        index: Index = "auto",
     ) -> None:
         self.entries = tuple(entries)
-        self.refs = [ShardRef(library, entry, index_dir(entry), options or None) for entry in entries]
+        self.refs = [ShardRef(library, entry, index_dir(entry), options or None, index) for entry in entries]
         self.executor = executor
         self.bases: NDArray[np.int64] = np.cumsum([0, *(entry.rows for entry in entries)], dtype=np.int64)
         self.word_counts: dict[str, int] = {}

@@ -41,7 +41,7 @@ from memvid_core.library.objects import Objects
 from memvid_core.library.remembered import Remembered
 from memvid_core.library.shards import Asking, Shards, ShardsFailed
 from memvid_core.library.waiting import TRIES, pause, waits
-from memvid_core.model import Embedder, FittableEmbedder
+from memvid_core.model import Embedder, FittableEmbedder, Index
 
 __all__ = ["LARGEST_MODEL", "Change", "Place", "State", "committed", "on_newest", "open_state", "replaced"]
 
@@ -62,6 +62,7 @@ class Place:
         executor: Who asks its shards.
         cache_dir: The folder of the indexes; None for the folders of the shards.
         embedder: The embedder that was given; None for the recorded one.
+        index: How vectors are searched.
         remembered: What its small shards are known to have.
     """
 
@@ -70,12 +71,13 @@ class Place:
     executor: Executor
     cache_dir: Path | None = None
     embedder: object = None
+    index: Index = "auto"
     remembered: Remembered = field(default_factory=Remembered)
 
     def shards(self, entries: Sequence[ShardEntry]) -> Shards:
         """Return the shards of some entries."""
         objects, executor = self.objects, self.executor
-        return Shards(entries, objects.name, executor, self._index_dir, objects.options)
+        return Shards(entries, objects.name, executor, self._index_dir, objects.options, self.index)
 
     def _index_dir(self, entry: ShardEntry) -> str | None:
         return None if self.cache_dir is None else str(self.cache_dir / self.description.id / entry.name)

@@ -116,7 +116,10 @@ class LibraryWriting(LibraryReading):
         if not state.manifest.shards:
             embedder, records = fitted_embedder(embedder, records, sample)
         with claimed(self._place.objects) as claim:
-            builder = ShardBuilder(self._place.objects, self._place.description, claim, embedder, rows, threads)
+            place = self._place
+            builder = ShardBuilder(
+                place.objects, place.description, claim, embedder, rows, threads=threads, index=place.index
+            )
             built = builder.build(records)
             built.generated = generated
             return self._commit(Change(kind, built, embedder, state.manifest.model, state.manifest.vacuum))

@@ -372,7 +372,7 @@ class MemoryReading:
             ...     memory.search("wing", k=1, mode="lexical")[0].text
             'the wing lifts'
         """
-        self._session.answer(self._session.searcher.prepare)
+        self._session.prepare()
 
 
 def _followed(session: Session, place: Following, interval: float | None) -> Iterator[Commit]:

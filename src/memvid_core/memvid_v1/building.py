@@ -146,5 +146,6 @@ def _drop_index(root: Path, memory_id: bytes) -> None:
     name = memory_id.hex()[:16]
     for folder in root.glob(f"{name}-*"):
         shutil.rmtree(folder, ignore_errors=True)
-    with suppress(OSError):
-        (root / f"owner-{name}").unlink()
+    for record in (root / f"owner-{name}", root / f"second-owner-{name}"):
+        with suppress(OSError):
+            record.unlink()

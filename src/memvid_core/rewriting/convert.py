@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, NotAMemoryError
+from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, NotAMemoryError, storage_errors
 from memvid_core.journal import Journal
 from memvid_core.model import Damage, VectorDtype
 from memvid_core.rewriting.restage import stage
@@ -82,6 +82,7 @@ def convert(
         MemoryExistsError: The target exists.
         MemoryFileError: The source is damaged, and ``drop_damaged`` is False.
         EmbedderMismatchError: Vectors must be computed, and the embedder did not write the memory.
+        StorageError: The system refused a read or a write.
 
     Example:
         >>> from memvid_core import Memory, convert
@@ -94,20 +95,21 @@ def convert(
         {'page': 3}
     """
     made_with = get_codec(codec, **(codec_options or {}))
-    journal = Journal.open(source)
-    try:
-        with appearing(Path(target)) as made:
-            kind = vector_dtype or ("int8" if codec == "qr" and journal.header.vectors != "none" else None)
-            vectors = TargetVectors.of(journal.header, kind or journal.header.vectors, embedder)
-            size = journal.video.size()
-            show = show_progress if show_progress is not None or size > _SHOW_PROGRESS_BYTES else False
-            with progress("Converting", size, show=show) as advance:
-                write = copy if keep_history else copy_live
-                written = write(journal, made, made_with, vectors, drop_damaged=drop_damaged, advance=advance)
-            pass_mode_on(Path(source), made)
-        return msgspec.structs.replace(written, path=os.fspath(target))
-    finally:
-        journal.close()
+    with storage_errors():
+        journal = Journal.open(source)
+        try:
+            with appearing(Path(target)) as made:
+                kind = vector_dtype or ("int8" if codec == "qr" and journal.header.vectors != "none" else None)
+                vectors = TargetVectors.of(journal.header, kind or journal.header.vectors, embedder)
+                size = journal.video.size()
+                show = show_progress if show_progress is not None or size > _SHOW_PROGRESS_BYTES else False
+                with progress("Converting", size, show=show) as advance:
+                    write = copy if keep_history else copy_live
+                    written = write(journal, made, made_with, vectors, drop_damaged=drop_damaged, advance=advance)
+                pass_mode_on(Path(source), made)
+            return msgspec.structs.replace(written, path=os.fspath(target))
+        finally:
+            journal.close()
 
 
 def recover(
@@ -135,6 +137,7 @@ def recover(
     Raises:
         NotAMemoryError: The pictures do not show a memory, or show several and ``stream`` is None.
         MemoryExistsError: The target exists.
+        StorageError: The system refused a read or a write.
 
     Example:
         >>> from memvid_core import Memory, recover
@@ -143,18 +146,19 @@ def recover(
         >>> recover("shown.mp4", "notes.mp4").whole
         True
     """
-    _check_free(Path(target))
-    found = source if isinstance(source, Scan) else scan(source, pair=pair)
-    chosen = _stream(found, stream)
-    missing = found.report.missing.get(chosen, [])
-    staged = stage(found.streams[chosen])
-    journal = Journal.open(staged.file)
-    try:
-        with appearing(Path(target)) as made:
-            vectors = TargetVectors.of(journal.header, vector_dtype or journal.header.vectors, embedder)
-            written = copy(journal, made, get_codec("pcm"), vectors, drop_damaged=True)
-    finally:
-        journal.close()
+    with storage_errors():
+        _check_free(Path(target))
+        found = source if isinstance(source, Scan) else scan(source, pair=pair)
+        chosen = _stream(found, stream)
+        missing = found.report.missing.get(chosen, [])
+        staged = stage(found.streams[chosen])
+        journal = Journal.open(staged.file)
+        try:
+            with appearing(Path(target)) as made:
+                vectors = TargetVectors.of(journal.header, vector_dtype or journal.header.vectors, embedder)
+                written = copy(journal, made, get_codec("pcm"), vectors, drop_damaged=True)
+        finally:
+            journal.close()
     damage = [_seen(item, staged.numbers, set(missing)) for item in written.damage]
     if staged.made_up is not None:
         # Damage of a reconstructed COMMIT frame only says that its numbers are inconsistent; it is omitted.

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 import memvid_core.video.qr  # noqa: F401 - registers its codec
-from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, MemvidError, NotAMemoryError
+from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, MemvidError, NotAMemoryError, storage_errors
 from memvid_core.journal import Journal
 from memvid_core.model import Damage
 from memvid_core.rewriting.restage import stage
@@ -63,6 +63,7 @@ def rescue(source: StrPath, target: StrPath) -> RescueReport:
         MemoryExistsError: The target exists.
         MemoryNotFoundError: The source, or the folder of the target, does not exist.
         NotAMemoryError: The source has no readable content of a memory.
+        StorageError: The system refused a read or a write.
 
     Example:
         >>> from memvid_core import Memory
@@ -74,23 +75,28 @@ def rescue(source: StrPath, target: StrPath) -> RescueReport:
         >>> report.records, report.lost, report.whole
         (1, 0, False)
     """
-    origin, made = Path(source), Path(target)
-    if not made.parent.is_dir():
-        raise MemoryNotFoundError(f"the folder {made.parent} does not exist; create it first")
-    if os.path.lexists(made):
-        remove_left(made)  # a process may have been killed at the very end
-        raise MemoryExistsError(f"{made} exists; give another name")
-    found, header_lost, head = _copied(origin, made)
-    return RescueReport(
-        path=os.fspath(target),
-        records=found.records,
-        commits=found.commits,
-        lost=found.lost,
-        source_bytes=origin.stat().st_size,
-        bytes=found.bytes,
-        header_lost=header_lost,
-        damage=(*head, *found.damage),
-    )
+    with storage_errors():
+        origin, made = Path(source), Path(target)
+        if not made.parent.is_dir():
+            raise MemoryNotFoundError(f"the folder {made.parent} does not exist; create it first")
+        if os.path.lexists(made):
+            remove_left(made)  # a process may have been killed at the very end
+            raise MemoryExistsError(f"{made} exists; give another name")
+        try:
+            size = origin.stat().st_size
+        except FileNotFoundError as exc:
+            raise MemoryNotFoundError(f"{origin} does not exist") from exc
+        found, header_lost, head = _copied(origin, made)
+        return RescueReport(
+            path=os.fspath(target),
+            records=found.records,
+            commits=found.commits,
+            lost=found.lost,
+            source_bytes=size,
+            bytes=found.bytes,
+            header_lost=header_lost,
+            damage=(*head, *found.damage),
+        )
 
 
 def _copied(source: Path, target: Path) -> tuple[Conversion, bool, list[Damage]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import shutil
@@ -10,13 +11,13 @@ import stat
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, ReadOnlyError, StorageError, storage_errors
 from memvid_core.system.commit_lock import CommitLock
-from memvid_core.system.file_lock import still_named, system_lock
+from memvid_core.system.file_lock import still_named, system_lock, unshared
 from memvid_core.system.folders import matching, sync_folder
 
 __all__ = [
@@ -58,7 +59,7 @@ def appearing(target: Path) -> Iterator[Path]:
         raise _taken(target)
     with _temporary(target) as made:
         yield made
-        if made.exists():
+        if _exists(made):
             try:
                 _publish(made, target)
             except FileExistsError as exc:
@@ -89,9 +90,9 @@ def replacing(target: Path, *, like: Path | None = None, timeout: float = _WAIT)
     _check_folder(target)
     with held(target, timeout) as existing, _temporary(target) as made:
         yield made
-        if made.exists():
+        if _exists(made):
             with nullcontext() if existing else held(target, timeout):  # another process may have created it meanwhile
-                pass_mode_on(target if target.exists() else like, made)
+                pass_mode_on(target if _exists(target) else like, made)
                 try:
                     os.replace(made, target)
                 except OSError as exc:
@@ -170,28 +171,59 @@ def create_file(target: Path, data: bytes, *, like: Path | None = None, lock: Pa
 @contextmanager
 def _new_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """Yield a new file in the folder of ``target`` and its path; it is locked, and deleted unless it is renamed."""
+    with _reserved(target) as (reserved, made), io.BufferedWriter(reserved) as file:
+        yield file, made
+
+
+@contextmanager
+def _reserved(target: Path) -> Iterator[tuple[io.FileIO, Path]]:
+    """Yield a new file in the folder of ``target``, locked so that :func:`remove_left` keeps it, and its path.
+
+    In the end it is deleted, with a memory next to it, unless they were renamed.
+    """
     remove_left(target)
-    descriptor, made = _locked(target)
+    reserved = _Reserved(target)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file, made
-    finally:
-        with suppress(OSError):
-            made.unlink(missing_ok=True)
-
-
-def _locked(target: Path) -> tuple[int, Path]:
-    """Create a temporary file and lock it, so that :func:`remove_left` keeps it; return its descriptor and path."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    while True:
-        made = _temporary_path(target)  # a new one each time: whoever deletes the last one does so by its path
-        descriptor = os.open(made, flags, 0o666)
         try:
-            if system_lock().try_lock(descriptor) and still_named(made, descriptor):
-                return descriptor, made
-        except OSError:  # a file system without locks, where nobody deletes what is left
-            return descriptor, made
-        os.close(descriptor)  # another process took it for a leftover, and deletes it
+            yield reserved.locked()
+        finally:
+            reserved.give_up()
+    finally:  # again if an interrupt cut it
+        reserved.give_up()
+
+
+class _Reserved:
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._file: io.FileIO | None = None
+        self._path: Path | None = None
+
+    def locked(self) -> tuple[io.FileIO, Path]:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        while True:
+            # A new path each time: whoever deletes the last one does so by its path.
+            self._path = path = _temporary_path(self._target)
+            self._file = file = unshared(os.open(path, flags, 0o666))
+            try:
+                if system_lock().try_lock(file.fileno()) and still_named(path, file.fileno()):
+                    return file, path
+            except OSError:  # a file system without locks, where nobody deletes what is left
+                return file, path
+            file.close()  # another process took it for a leftover, and deletes it
+
+    def give_up(self) -> None:
+        path, file = self._path, self._file
+        if path is None:
+            return
+        content = _content(path)
+        _delete_content(content)
+        if file is not None and os.name == "nt":  # Windows cannot delete an open file
+            file.close()
+        if not _may_exist(content):
+            _delete(path)
+        if file is not None:
+            file.close()
+        self._path = None
 
 
 def pass_mode_on(source: Path | None, target: Path) -> None:
@@ -229,24 +261,14 @@ def _temporary(target: Path) -> Iterator[Path]:
     Whoever writes it may close it and open it again, which gives up a lock on it: an empty file next to it is locked
     until the end, so that :func:`remove_left` keeps both.
     """
-    remove_left(target)
-    try:
-        descriptor, mark = _locked(target)
-    except PermissionError as exc:
-        raise ReadOnlyError(f"{target}: no permission to write in {target.parent}") from exc
-    except OSError as exc:
-        raise StorageError(f"cannot write in {target.parent}: {exc}") from exc
-    made = _content(mark)
-    try:
-        yield made
-    finally:
-        _delete_content(made)
-        if os.name == "nt":  # Windows cannot delete an open file
-            os.close(descriptor)
-        if not made.exists():
-            _delete(mark)
-        if os.name != "nt":
-            os.close(descriptor)
+    with ExitStack() as stack:
+        try:
+            _, mark = stack.enter_context(_reserved(target))
+        except PermissionError as exc:
+            raise ReadOnlyError(f"{target}: no permission to write in {target.parent}") from exc
+        except OSError as exc:
+            raise StorageError(f"cannot write in {target.parent}: {exc}") from exc
+        yield _content(mark)
 
 
 def _content(mark: Path) -> Path:
@@ -325,6 +347,18 @@ def _delete_content(path: Path) -> None:
     shutil.rmtree(_index(path), ignore_errors=True)
 
 
+def _exists(path: Path) -> bool:
+    with storage_errors():
+        return path.exists()
+
+
+def _may_exist(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return True
+
+
 def _delete(path: Path) -> None:
     with suppress(OSError):
         path.unlink(missing_ok=True)
@@ -347,28 +381,34 @@ def held(target: Path, timeout: float) -> Iterator[bool]:
         StorageError: The file cannot be opened or locked.
     """
     deadline = time.monotonic() + timeout
-    lock, descriptor = CommitLock(), -1
+    lock, file = CommitLock(), None
     try:
-        while (descriptor := _opened(target)) >= 0:
-            lock.acquire(descriptor, target, max(0.0, round(deadline - time.monotonic(), 2)))
-            if still_named(target, descriptor):
-                break
-            lock.release()  # a compaction has replaced the file meanwhile
-            replaced, descriptor = descriptor, -1
-            os.close(replaced)
-        yield descriptor >= 0
-    finally:
-        lock.close()
-        if descriptor >= 0:
-            os.close(descriptor)
+        try:
+            while (file := _opened(target)) is not None:
+                lock.acquire(file.fileno(), target, max(0.0, round(deadline - time.monotonic(), 2)))
+                if still_named(target, file.fileno()):
+                    break
+                lock.release()  # a compaction has replaced the file meanwhile
+                file.close()
+            yield file is not None
+        finally:
+            _release(lock, file)
+    finally:  # again if an interrupt cut it
+        _release(lock, file)
 
 
-def _opened(target: Path) -> int:
-    """Open a file to lock it; return -1 if it does not exist."""
+def _release(lock: CommitLock, file: io.FileIO | None) -> None:
+    lock.close()
+    if file is not None:
+        file.close()
+
+
+def _opened(target: Path) -> io.FileIO | None:
+    """Open a file to lock it; return None if it does not exist."""
     try:
-        return os.open(target, os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+        return unshared(os.open(target, os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)))
     except FileNotFoundError:
-        return -1
+        return None
     except OSError as exc:
         raise StorageError(f"cannot replace {target}: {exc}") from exc
 

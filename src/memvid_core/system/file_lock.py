@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-__all__ = ["FlockLock", "RangeLock", "SystemLock", "still_named", "system_lock"]
+__all__ = ["FlockLock", "RangeLock", "SystemLock", "still_named", "system_lock", "unshared"]
 
 _FAR: Final = 1 << 62  # beyond the end of any file; Windows can lock bytes that do not exist
 
@@ -130,3 +133,32 @@ def still_named(path: Path, descriptor: int) -> bool:
         return False
     here = os.fstat(descriptor)
     return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
+
+
+_unshared: weakref.WeakSet[io.FileIO] = weakref.WeakSet()
+
+
+def unshared(descriptor: int) -> io.FileIO:
+    """Return an open file whose lock is not shared with forked children; close it instead of its descriptor.
+
+    A child may outlive a parent that is killed, and would hold the lock as long as it lives. In the child, the file is
+    the null device, so that whatever closes it there closes no other file.
+    """
+    file = io.FileIO(descriptor, "r+")
+    _unshared.add(file)
+    return file
+
+
+def _after_fork() -> None:
+    inherited = [file.fileno() for file in list(_unshared) if not file.closed]
+    _unshared.clear()
+    if inherited:
+        with suppress(OSError):
+            nothing = os.open(os.devnull, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+            for descriptor in inherited:
+                os.dup2(nothing, descriptor, inheritable=False)
+            os.close(nothing)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

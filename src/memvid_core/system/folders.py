@@ -23,10 +23,13 @@ def paths_in(folder: Path) -> Iterator[Path]:
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
-    """Return what matches a pattern in a folder; nothing in one that others delete meanwhile."""
+    """Return what matches a pattern in a folder; nothing in one that others delete meanwhile, or that cannot be read.
+
+    It finds what can be deleted, or made again: a later call does so.
+    """
     try:
         return list(folder.glob(pattern))
-    except FileNotFoundError:
+    except OSError:
         return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from memvid_core.errors import InvalidInputError, MemvidError, StorageError
-from memvid_core.system.file_lock import still_named, system_lock
+from memvid_core.system.file_lock import still_named, system_lock, unshared
 from memvid_core.system.folders import bytes_in
 
 __all__ = ["CachedCopy", "Entry", "cache_folder", "cache_limit", "cached_copies", "clear_cache", "shrink_cache"]
@@ -96,21 +97,22 @@ class Entry:
             self.folder = Path(tempfile.mkdtemp(prefix="memvid-"))
             self._used = self._opened()
         self._process = os.getpid()
-        self._lock = -1
+        self._lock: io.FileIO | None = None
 
-    def _opened(self) -> int:
+    def _opened(self) -> io.FileIO:
         """Create the folder, for this user alone, and mark it as used."""
         while True:
             _make_private(self.folder)
-            descriptor = _open(self.folder / _USED)
+            file = unshared(_open(self.folder / _USED))
             try:
-                if system_lock().try_lock(descriptor, shared=True) and still_named(self.folder / _USED, descriptor):
+                number = file.fileno()
+                if system_lock().try_lock(number, shared=True) and still_named(self.folder / _USED, number):
                     self._touch()
-                    return descriptor
+                    return file
             except BaseException:
-                os.close(descriptor)
+                file.close()
                 raise
-            os.close(descriptor)  # another process is deleting the entry
+            file.close()  # another process is deleting the entry
             time.sleep(_PAUSE)
 
     def _touch(self) -> None:
@@ -120,16 +122,16 @@ class Entry:
 
     def try_lock(self) -> bool:
         """Take the right to change the copy, if no other process or thread has it; return whether it was taken."""
-        descriptor = _open(self.folder / _LOCK)
+        file = unshared(_open(self.folder / _LOCK))
         try:
-            taken = system_lock().try_lock(descriptor)
+            taken = system_lock().try_lock(file.fileno())
         except BaseException:
-            os.close(descriptor)
+            file.close()
             raise
         if taken:
-            self._lock = descriptor
+            self._lock = file
         else:
-            os.close(descriptor)
+            file.close()
         return taken
 
     def lock(self) -> None:
@@ -139,8 +141,8 @@ class Entry:
 
     def unlock(self) -> None:
         """Give that right back."""
-        descriptor, self._lock = self._lock, -1
-        os.close(descriptor)
+        if self._lock is not None:
+            self._lock.close()
 
     def close(self, *, keep: bool = True) -> None:
         """Allow others to delete the entry. Closing twice is allowed.
@@ -148,12 +150,11 @@ class Entry:
         Args:
             keep: Whether it holds anything of use; otherwise it is deleted, unless others have it open.
         """
-        if self._used < 0:
+        if self._used.closed:
             return
         if self._process == os.getpid():
             self._touch()
-        os.close(self._used)
-        self._used = -1
+        self._used.close()
         if self._process != os.getpid():
             return
         if self.temporary:

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, Final, Literal, TypeVar
 
@@ -76,6 +76,7 @@ class WriterThread:
 
 
 _limited = threading.RLock()
+_limits: list[Any] = []  # the limits of BLAS that are set, the outermost first
 
 
 @contextmanager
@@ -89,8 +90,16 @@ def one_native_thread(kind: Literal["blas", "openmp"]) -> Iterator[None]:
         kind: The library, which must be loaded: "blas" multiplies matrices, "openmp" searches for scikit-learn.
     """
     # The number of OpenMP threads belongs to the thread that calls.
-    with _limited if kind == "blas" else nullcontext(), _controller(kind).limit(limits=1, user_api=kind):
-        yield
+    if kind == "openmp":
+        with _controller(kind).limit(limits=1, user_api=kind):
+            yield
+        return
+    with _limited, _controller(kind).limit(limits=1, user_api=kind) as limit:
+        _limits.append(limit)
+        try:
+            yield
+        finally:
+            _limits.pop()
 
 
 @cache
@@ -102,8 +111,11 @@ def _controller(kind: str) -> Any:
 
 
 def _after_fork() -> None:
-    """Replace the lock, which a thread of the parent process may hold."""
+    """Replace the lock, which a thread of the parent process may hold, and end the limit, which that thread has set."""
     global _limited
+    if _limits and not _limited._is_owned():  # type: ignore[attr-defined]  # otherwise this thread ends it
+        _limits[0].restore_original_limits()
+        _limits.clear()
     _limited = threading.RLock()
 
 

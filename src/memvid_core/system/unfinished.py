@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from memvid_core.errors import LockedError
-from memvid_core.system.file_lock import still_named, system_lock
+from memvid_core.system.file_lock import still_named, system_lock, unshared
 
 __all__ = ["Mark", "being_made", "finished", "was_left"]
 
@@ -63,16 +64,16 @@ def being_made(target: Path, task: bytes) -> Iterator[Mark]:
     """
     mark = _mark_of(target)
     try:
-        descriptor = _opened(mark, os.O_CREAT)
+        file = _opened(mark, os.O_CREAT)
     except OSError:  # the file itself cannot be made either, which says why
         yield Mark(None, task)
         return
-    if descriptor is None:
+    if file is None:
         raise LockedError(f"another process is making {target}")
     try:
-        yield Mark(descriptor, task)
+        yield Mark(file.fileno(), task)
     finally:
-        _close_and_delete(mark, descriptor)
+        _close_and_delete(mark, file)
 
 
 def was_left(target: Path, task: bytes) -> bool:
@@ -87,37 +88,37 @@ def finished(target: Path) -> None:
     """Delete the mark of a killed process that was making a file, which is complete now."""
     mark = _mark_of(target)
     with suppress(OSError):
-        descriptor = _opened(mark)
-        if descriptor is not None:
-            _close_and_delete(mark, descriptor)
+        file = _opened(mark)
+        if file is not None:
+            _close_and_delete(mark, file)
 
 
-def _opened(mark: Path, flags: int = 0) -> int | None:
+def _opened(mark: Path, flags: int = 0) -> io.FileIO | None:
     """Return a mark, open and locked; None if another process holds it."""
     while True:
-        descriptor = os.open(mark, _FLAGS | flags, 0o666)
+        file = unshared(os.open(mark, _FLAGS | flags, 0o666))
         held = False
         try:
-            if not _locked(descriptor):
+            if not _locked(file.fileno()):
                 return None
-            held = still_named(mark, descriptor)
+            held = still_named(mark, file.fileno())
             if held:
-                return descriptor
+                return file
         finally:
             if not held:
-                os.close(descriptor)
+                file.close()
 
 
-def _close_and_delete(mark: Path, descriptor: int) -> None:
+def _close_and_delete(mark: Path, file: io.FileIO) -> None:
     """Delete a mark while it is locked, so that none that another process has just made is deleted."""
     try:
         if os.name != "nt":
             _delete(mark)
         else:  # which cannot delete an open file: who opens it meanwhile finds nothing that was left
             with suppress(OSError):
-                os.truncate(descriptor, 0)
+                file.truncate(0)
     finally:
-        os.close(descriptor)
+        file.close()
         if os.name == "nt":
             _delete(mark)
 

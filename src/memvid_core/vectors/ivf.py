@@ -44,6 +44,7 @@ _STEPS: Final = 2  # in which the number of entries doubles until enough is foun
 _SPARE: Final = 4  # times as many rows as are to be found are asked for, to know which these are
 _EQUAL: Final = 1e-6  # a cosine that is less by this much is as good
 _SCANNED: Final = 0.99  # what the quantized search finds, about
+_WAIT: Final = 0.05  # seconds for which a search waits for lists that another thread makes
 _UNLIKELY: Final = 12.0  # deviations: the errors of near-copies go together, so that some rows tell little of others
 
 
@@ -72,6 +73,7 @@ class IvfSearch:
         self._budgets: tuple[InvertedFile, list[float]] | None = None  # of the depths that were asked for
         self._rows = 0
         self._saved: tuple[str, int, int] | None = None  # under which name, how many rows, and how many were measured
+        self._changed_at = 0  # when the folder had changed, when a search looked for lists
         self._looked_for: Quantizer | None = None  # whose lists were looked for in the folder when it was seen first
 
     def _searches(self) -> set[SearchStrategy]:
@@ -169,10 +171,10 @@ class IvfSearch:
         passing = rows if mask is None else int(np.count_nonzero(mask))
         if coded is None or too_many(self._entries(self._first_step), passing):
             return self._scan.candidates(queries, k, rows, mask)
-        with self._lock:
-            file, entries = self._grow(coded, k)
-        if too_many(entries, passing):
+        ready = self._ready(coded, k)
+        if ready is None or too_many(ready[1], passing):
             return self._scan.candidates(queries, k, rows, mask)
+        file, entries = ready
         store = self._quantized.store
         found = [_best(file, query, k, entries * rows / max(passing, 1), coded, mask, store) for query in queries]
         short = [at for at, near in enumerate(found) if len(near) < min(k, passing)]
@@ -181,6 +183,45 @@ class IvfSearch:
             for at, near in zip(short, better, strict=True):
                 found[at] = near
         return found
+
+    def _ready(self, coded: Coded, k: int) -> tuple[InvertedFile, float] | None:
+        """Return what :meth:`_grow` does, as far as it can be had at once; None: no search of many rows makes lists."""
+        few = coded.rows <= settings.DEFAULTS.listed_in_search
+        if not self._lock.acquire(timeout=-1 if few else _WAIT):
+            return None
+        try:
+            if few:
+                return self._grow(coded, k)
+            if (self._file is None or self._file.quantizer is not coded.quantizer) and self._changed():
+                self._load(coded)
+            file = self._file
+            if file is None or file.quantizer is not coded.quantizer or not file.measured_rows:
+                return None
+            if coded.rows - file.known > settings.DEFAULTS.listed_in_search:
+                return None
+            file.grow(coded)
+            enough = [at for at, missed in file.missed.items() if missed <= self._missed]
+            budgets = [min((entries for of, entries in enough if of == depth), default=math.inf) for depth in DEPTHS]
+            budgets[1] = max(budgets)
+            return file, self._budget(budgets, k) * max(file.known / file.measured_rows, 1.0)
+        finally:
+            self._lock.release()
+
+    def _changed(self) -> bool:
+        """Return whether files were made or deleted in the folder since the last call."""
+        if self._folder is None:
+            return False
+        with contextlib.suppress(OSError):
+            before, self._changed_at = self._changed_at, self._folder.stat().st_mtime_ns
+            return self._changed_at != before
+        return False
+
+    def prepare(self, rows: int) -> None:
+        """Fit, fill and measure the lists of so many rows, which a search of many rows does not."""
+        with self._lock:
+            coded = self._quantized.coded(rows)
+            if coded is not None and not too_many(self._entries(self._first_step), rows):
+                self._grow(coded, DEPTHS[-1])
 
     def _measured(self, file: InvertedFile, coded: Coded, place: int, before: list[float]) -> float:
         """Return how many entries must be looked at for one of the depths; infinite where that takes as long as a scan.

@@ -308,6 +308,14 @@ class VectorIndex:
             raise InvalidInputError(f"rows {wanted.min()}..{wanted.max()} are not all in 0..{rows_there - 1}")
         return np.array(store.read(wanted))
 
+    def prepare(self) -> None:
+        """Make the lists of an inverted file, which searches of many rows do not make; other indexes have none."""
+        with self._lock:
+            self._assert_open()
+            rows, strategy = self._rows, self._search
+        if isinstance(strategy, IvfSearch):
+            strategy.prepare(rows)
+
     def flush(self) -> None:
         """Force the rows to the disk, and save what speeds up the first searches after the next opening.
 

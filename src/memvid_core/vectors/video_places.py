@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from memvid_core.errors import DamagedFrameError
 from memvid_core.model import FrameLocation
 from memvid_core.vectors.matrix import Matrix, narrow, normalized, widen
-from memvid_core.video.bitstream import MACROBLOCK_BYTES
+from memvid_core.video.bitstream import MACROBLOCK_BYTES, escape_places
 from memvid_core.video.codec import ENVELOPE_BYTES, unseal
+from memvid_core.video.headed import head_of, is_headed
 
 __all__ = [
     "NOWHERE",
@@ -38,7 +39,6 @@ __all__ = [
 _STRIDE: Final = MACROBLOCK_BYTES + 2  # a macroblock after the first begins with its type and alignment
 _LENGTH_BYTES: Final = 4  # before each picture
 _START_BYTES: Final = 5  # of a picture, up to its first sample
-_ESCAPED: Final = b"\x00\x00\x03"
 _FRAME_BITS: Final = 32
 _LEAST_SQUARE: Final = 2.0**-29  # of a length: with a smaller one, widening to length 1 would leave float32's range
 NO_PLACE: Final = np.iinfo(np.int64).min  # of a row without a vector
@@ -234,27 +234,32 @@ def without_gaps(coded: Bytes, phases: NDArray[np.int64], out: Bytes) -> None:
 
 def look_up(pictures: Pictures, frame: FrameLocation, dimension: int, dtype: str, row_bytes: int) -> FrameOfRows | None:
     """Find the matrix of a frame in its picture; None when it is damaged, or holds no such rows."""
-    picture = pictures.read(frame.offset, frame.size)[_LENGTH_BYTES:]
-    parts = picture.split(_ESCAPED)
-    positions = np.cumsum([len(part) + 2 for part in parts[:-1]], dtype=np.int64)  # in what has no escapes
-    plain = np.frombuffer(b"\x00\x00".join(parts), dtype=np.uint8)[_START_BYTES:]
-    sealed = ENVELOPE_BYTES + int.from_bytes(plain[:4].tobytes(), "little")
-    if sealed > len(plain):
+    coded = pictures.read(frame.offset, frame.size)
+    head, begin = head_of(coded) if is_headed(coded) else (b"", _LENGTH_BYTES)
+    picture = np.frombuffer(coded, dtype=np.uint8)[begin:]
+    places = escape_places(picture)
+    positions = places - np.arange(len(places))  # in what has no escapes
+    plain = (np.delete(picture, places) if len(places) else picture)[_START_BYTES:]
+    sealed = ENVELOPE_BYTES + int.from_bytes(head[:4] or plain[:4].tobytes(), "little")
+    if not len(head) < sealed <= len(head) + len(plain):
         return None
     try:
-        payload = unseal(_samples(plain, 0, sealed).data, frame.frame)
+        samples = _samples(plain, 0, sealed - len(head))
+        payload = unseal(head + samples.tobytes() if head else samples.data, frame.frame)
         place = pictures.matrix(payload, frame.frame)
     except DamagedFrameError:
         return None
     if place is None or place[2:4] != (dimension, dtype) or place[0] != frame.row:
         return None
     first, items, _, _, start = place
-    sample = ENVELOPE_BYTES + start
+    sample = ENVELOPE_BYTES + start - len(head)
+    if sample < 0:
+        return None
     before = _START_BYTES + int(crossed(0, sample))  # bytes of the picture before the matrix
     relative = positions - before
     length = int(crossed(sample, items * row_bytes - 1)) + 1
     matrix = np.frombuffer(payload, dtype=np.uint8, offset=start).reshape(items, row_bytes)
-    begin = frame.offset + _LENGTH_BYTES + before + int(np.count_nonzero(relative <= 0))
+    begin += frame.offset + before + int(np.count_nonzero(relative <= 0))
     escapes = relative[(relative > 0) & (relative < length)]
     return FrameOfRows(first, matrix, begin, sample % MACROBLOCK_BYTES, escapes)
 

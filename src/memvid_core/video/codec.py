@@ -157,13 +157,14 @@ def unseal(sealed: bytes | memoryview, number: int) -> bytes:
     return payload
 
 
-def unsealed(sealed: bytes, number: int) -> bytes | None:
+def unsealed(sealed: bytes | memoryview, number: int) -> bytes | None:
     """Return the payload inside ``sealed``, or None if it does not match frame ``number``."""
     if len(sealed) < ENVELOPE_BYTES:
         return None
     length, checksum = _ENVELOPE.unpack_from(sealed)
     payload = sealed[ENVELOPE_BYTES : ENVELOPE_BYTES + length]
-    return payload if len(payload) == length and xxhash.xxh3_64_intdigest(payload, number) == checksum else None
+    fits = len(payload) == length and xxhash.xxh3_64_intdigest(payload, number) == checksum
+    return bytes(payload) if fits else None
 
 
 def sealed_for(sealed: bytes, numbers: Iterable[int]) -> int | None:

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,11 +27,12 @@ from memvid_core.errors import (
     ReadOnlyError,
     StorageError,
 )
+from memvid_core.system.atomic_files import appearing
 from memvid_core.system.file_lock import still_named, system_lock
 from memvid_core.system.file_pieces import FilePieces
 from memvid_core.system.folders import sync_folder
 
-__all__ = ["ByteFile"]
+__all__ = ["ByteFile", "appearing_file"]
 
 _locks: weakref.WeakKeyDictionary[BinaryIO, threading.RLock] = weakref.WeakKeyDictionary()
 _MODES = {"r": "rb", "a": "r+b", "x": "x+b"}
@@ -89,7 +90,11 @@ class ByteFile:
         self._broken = False  # whether a write failed and could not be undone
         self._deferred = False  # whether writes become durable later, all together
         self._descriptor = self._file.fileno() if self._owned and self._file is not None else None
-        self._identity = self._identified()
+        try:
+            self._identity = self._identified()
+        except OSError as exc:
+            self._file.close()
+            raise StorageError(f"cannot open {self.path}: {exc}") from exc
         self._pieces: FilePieces | None = None
         self._pieced = False  # whether it was tried to read many pieces at once
         if self._owned:
@@ -132,10 +137,13 @@ class ByteFile:
         try:
             if self._descriptor is not None and _PREAD is not None:
                 data: bytes = _PREAD(self._descriptor, size, offset)
-                return data
+                return data if len(data) == size else _with_rest(self._descriptor, data, size, offset)
             with self._lock:
                 file.seek(offset)
-                return file.read(size)
+                data = file.read(size)
+                while len(data) < size and (rest := file.read(size - len(data))):
+                    data += rest
+                return data
         except OSError as exc:
             raise StorageError(f"cannot read {size} bytes at {offset} of {self.path or 'the file'}: {exc}") from exc
 
@@ -164,7 +172,10 @@ class ByteFile:
         if descriptor is None or _PREAD is None:
             return [self.read(offset, size) for offset in offsets]
         try:
-            return [_PREAD(descriptor, size, offset) for offset in offsets]
+            read: list[bytes] = [_PREAD(descriptor, size, offset) for offset in offsets]
+            if sum(map(len, read)) < size * len(read):
+                read = [_with_rest(descriptor, data, size, at) for data, at in zip(read, offsets, strict=True)]
+            return read
         except OSError as exc:
             raise StorageError(f"cannot read {self.path}: {exc.strerror}") from exc
 
@@ -312,6 +323,23 @@ class ByteFile:
             self._file = self._descriptor = None  # the system may reuse the descriptor
 
 
+@contextmanager
+def appearing_file(target: str | os.PathLike[str]) -> Iterator[ByteFile]:
+    """Yield a new file to write, which appears at ``target`` if the block succeeds, complete, or not at all.
+
+    Raises:
+        MemoryExistsError: The target exists.
+        MemoryNotFoundError: The folder does not exist.
+        StorageError: A read or write failed.
+    """
+    with appearing(Path(target)) as made:
+        file = ByteFile(made, "x")
+        try:
+            yield file
+        finally:
+            file.close()
+
+
 _open_files: weakref.WeakSet[ByteFile] = weakref.WeakSet()
 
 
@@ -322,6 +350,17 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _with_rest(descriptor: int, data: bytes, size: int, offset: int) -> bytes:
+    """Return ``size`` bytes from ``offset``, fewer only at the end of the file; a read may have returned fewer.
+
+    File systems of networks and containers do that, and every system does beyond two gigabytes.
+    """
+    assert _PREAD is not None
+    while data and len(data) < size and (rest := _PREAD(descriptor, size - len(data), offset + len(data))):
+        data += rest
+    return data
 
 
 def _gathered(parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -365,7 +404,12 @@ def _open(path: Path, mode: str) -> BinaryIO:
         raise ReadOnlyError(f"{path}: no permission to {wanted}") from exc
     except OSError as exc:
         raise StorageError(f"cannot open {path}: {exc}") from exc
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    try:
+        regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except OSError as exc:
+        file.close()
+        raise StorageError(f"cannot open {path}: {exc}") from exc
+    if not regular:
         file.close()
         raise StorageError(f"{path} is a pipe or a device, not a regular file")
     return file

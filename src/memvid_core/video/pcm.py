@@ -1,14 +1,14 @@
 """PcmCodec: payload bytes stored unchanged in the samples of a Constrained Baseline H.264 picture.
 
 I_PCM samples are neither transformed nor quantized, so nothing is lost. Every H.264 decoder must support I_PCM (ITU-T
-H.264, 7.3.5), so the file plays everywhere, and libavcodec decodes it at memory speed.
+H.264, 7.3.5), so the file plays everywhere. They are in the file as plain bytes, so pictures are read without a
+decoder and compared with their checksums; libavcodec decodes those that do not match.
 """
 
 from __future__ import annotations
 
 import io
 import re
-import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,12 +21,12 @@ from memvid_core.errors import CodecError, DamagedFrameError
 from memvid_core.video.bitstream import (
     MACROBLOCK_BYTES,
     START_CODE,
-    all_samples,
     filler_fits,
     parameter_sets,
     pcm_samples,
     pcm_starts,
     samples_as_written,
+    samples_of,
     slice_nal,
     unescaped,
 )
@@ -42,6 +42,7 @@ from memvid_core.video.codec import (
     unseal,
     unsealed,
 )
+from memvid_core.video.headed import HEAD_PATTERN, Headed, fits_better, head_of, headed_sample, is_headed, sealed_headed
 from memvid_core.video.mp4 import init_segment
 from memvid_core.video.shown import MARK, Shown, coded_payload, coded_size, is_shown, sample, sealed_shown
 
@@ -54,9 +55,7 @@ __all__ = ["PcmCodec"]
 # sizes of the types matter: NumPy copies between equal types bit by bit.
 _RUN_16, _RUN_8 = np.dtype(np.complex128), np.dtype(np.uint64)
 
-_PICTURE = re.compile(b"|".join(map(re.escape, (*pcm_starts(), MARK))))
-_SMALL = 1 << 14  # bytes up to which a picture is read directly, ten times faster
-_UNLOADED = 1 << 24  # bytes of large pictures read directly at half the speed, before libavcodec is loaded: 0.1 s
+_PICTURE = re.compile(b"|".join((*map(re.escape, (*pcm_starts(), MARK)), HEAD_PATTERN)))
 _LARGEST = 64 * 64 * MACROBLOCK_BYTES
 _BUDGET, _BUDGET_A_BYTE, _TRY = 1 << 24, 64, 256  # limits the work of searching for pictures, in bytes
 
@@ -120,7 +119,8 @@ class PcmCodec:
     def encode(self, payloads: Iterable[bytes], first: int) -> list[Sample]:
         """Code each payload as one picture in AVC sample format (a four-byte length before each NAL unit).
 
-        A payload of the class :class:`~memvid_core.video.shown.Shown` becomes the picture that it contains.
+        A payload of the class :class:`~memvid_core.video.shown.Shown` becomes the picture that it contains, one of the
+        class :class:`~memvid_core.video.headed.Headed` is coded in the layout that this is about.
         """
         samples: list[Sample] = []
         for number, payload in enumerate(payloads, first):
@@ -128,6 +128,9 @@ class PcmCodec:
                 raise CodecError(f"a payload of {len(payload)} bytes is too large for a frame of {self.capacity}")
             if isinstance(payload, Shown):
                 samples.append(sample(payload, number))
+                continue
+            if isinstance(payload, Headed) and fits_better(len(payload)):
+                samples.append(headed_sample(payload, number, self.columns, self.rows))
                 continue
             # Alternate with the frame number, so that consecutive IDR pictures differ across commits too.
             nal = slice_nal(seal(payload, number), self.columns, self.rows, number & 1)
@@ -137,16 +140,16 @@ class PcmCodec:
     def decode(self, coded: bytes, number: int) -> bytes:
         """Return the payload of frame ``number``, checked.
 
-        Small pictures are read directly; large ones, and those that do not match their checksum, by libavcodec. The
-        first large ones are read directly too, so that a process that reads little does not load libavcodec. If it
-        fails because of damage after the payload, the payload is read directly too.
+        Pictures are read as they lie in the file, in half the time of libavcodec. It decodes those that do not match
+        their checksum then. If it fails because of damage after the payload, the payload is read directly.
         """
         if is_shown(coded):
             return coded_payload(coded, number)
-        if len(coded) <= _SMALL or self._decoder.can_wait(len(coded)):
-            payload = unsealed(all_samples(coded[4:]), number)
-            if payload is not None:
-                return payload
+        if is_headed(coded):
+            return unseal(sealed_headed(coded) or b"", number)
+        payload = unsealed(samples_of(coded, 4), number)
+        if payload is not None:
+            return payload
         try:
             return self._decoder.decode(coded, number)
         except DamagedFrameError:
@@ -163,6 +166,9 @@ class PcmCodec:
         if is_shown(coded):
             found = coded_payload(coded, number)
             return found, sample(Shown(found), number)[0] == coded
+        if is_headed(coded):
+            found = self.decode(coded, number)
+            return found, self.encode([Headed(found)], number)[0][0] == coded
         odd = number & 1
         start = pcm_starts()[odd]
         if coded.startswith(start, 4) and coded[:4] == (len(coded) - 4).to_bytes(4, "big"):
@@ -194,7 +200,7 @@ class PcmCodec:
             budget -= 4 * len(sealed) + cost * (len(numbers) if known is None else known - number)
             if known is None:
                 continue
-            if is_shown(coded, match.start()):
+            if is_shown(coded, match.start()) or is_headed(coded, match.start()):
                 size = coded_size(coded, match.start())
             else:
                 size = int.from_bytes(coded[offset : offset + 4], "big") + 4
@@ -210,6 +216,9 @@ class PcmCodec:
         nal, sealed = coded[4:], _sealed(coded, 4)
         if sealed is None:
             return None
+        if is_headed(coded):
+            head, slice_at = head_of(coded)
+            nal, sealed = coded[slice_at:], sealed[len(head) :]
         sizes = [(16, 16), *((columns, rows) for columns in range(1, 65) for rows in range(1, 65))]
         return next((cls(c, r) for c, r in sizes if filler_fits(nal, len(sealed), c, r)), None)
 
@@ -227,6 +236,8 @@ def _sealed(coded: bytes, start: int) -> bytes | None:
     """Return the sealed payload in the slice that begins at ``start``, read without a decoder, or None."""
     if is_shown(coded, start):
         return sealed_shown(coded, start)
+    if is_headed(coded, start):
+        return sealed_headed(coded, start)
     head = pcm_samples(coded[start : start + 64], ENVELOPE_BYTES)
     if head is None:
         return None
@@ -252,12 +263,6 @@ class _Decoder:
         self._columns = columns
         self._rows = rows
         self._local = threading.local()
-        self._waited = 0
-
-    def can_wait(self, size: int) -> bool:
-        """Return whether so little was read that loading libavcodec for ``size`` bytes more would take longer."""
-        self._waited += size
-        return self._waited <= _UNLOADED and "av" not in sys.modules
 
     def _context(self) -> av.VideoCodecContext:
         context: av.VideoCodecContext | None = getattr(self._local, "context", None)

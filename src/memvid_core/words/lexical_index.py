@@ -19,15 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, IndexStaleError, InvalidInputError, StorageError
-from memvid_core.system.file_lock import system_lock
+from memvid_core.system.file_lock import system_lock, unshared
 from memvid_core.system.forks import free_in_forks
 from memvid_core.system.sqlite_files import SUFFIXES
 from memvid_core.words.analyzer import ParsedQuery, parse, snippet
-from memvid_core.words.bm25 import NOTHING, Extra, Scoring, Shared, Statistics, chosen_terms, length_normalization
+from memvid_core.words.bm25 import (
+    NOTHING,
+    Extra,
+    Scoring,
+    Shared,
+    Statistics,
+    Wanted,
+    chosen_terms,
+    length_normalization,
+)
 from memvid_core.words.list_reader import MAX_LISTS, ListReader
 from memvid_core.words.posting_file import copy_store
 from memvid_core.words.postings import PostingStore
-from memvid_core.words.scores import lexical_score, top_k
+from memvid_core.words.scores import allowed, lexical_score, top_k
 
 __all__ = ["LexicalIndex"]
 
@@ -133,15 +142,13 @@ class LexicalIndex:
         assert self._path is not None
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
-            descriptor = os.open(self._path.with_name(_LOCK), flags, 0o666)
+            file = unshared(os.open(self._path.with_name(_LOCK), flags, 0o666))
         except OSError:
             yield
             return
-        try:
-            self._wait_for(descriptor)
+        with file:
+            self._wait_for(file.fileno())
             yield
-        finally:
-            os.close(descriptor)
 
     @staticmethod
     def _wait_for(descriptor: int) -> None:
@@ -274,7 +281,8 @@ class LexicalIndex:
         """
         parsed = parse(query)
         with self.reading() as reader:
-            rows, found, ideal = self._score(reader, parsed, live, extra, shared)
+            wanted = Wanted(k, lambda rows: self._allowed(rows, mask, live)) if k > 0 and not parsed.restricts else None
+            rows, found, ideal = self._score(reader, parsed, live, extra, shared, wanted)
             kept = self._kept(reader, parsed, rows, mask, live)
             rows, found = rows[kept], found[kept]
             if 0 < k < len(rows):  # keep the rows that can be among the top k, before the slower sort
@@ -348,17 +356,20 @@ class LexicalIndex:
         live: NDArray[np.bool_] | None,
     ) -> NDArray[np.bool_]:
         """Return which candidates satisfy the masks, phrases and exclusions, (n,) bool."""
-        kept = np.ones(len(rows), np.bool_)
-        for given in (mask, live):
-            if given is not None:
-                inside = rows < len(given)
-                kept &= inside
-                kept[inside] &= given[rows[inside]]
+        kept = self._allowed(rows, mask, live)
         for phrase in parsed.phrases:
             kept &= np.isin(rows, reader.rows_with(phrase))
         for phrase in parsed.excluded:
             kept &= ~np.isin(rows, reader.rows_with(phrase))
         return kept
+
+    def _allowed(
+        self, rows: NDArray[np.int64], mask: NDArray[np.bool_] | None, live: NDArray[np.bool_] | None
+    ) -> NDArray[np.bool_]:
+        """Return which rows satisfy the masks, (n,) bool."""
+        if live is not None and (live is mask or self.counted(live).exists is None):
+            live = None  # it says nothing more
+        return allowed(rows, mask, live)
 
     def asked_too(self, query: str, extra: Extra, live: NDArray[np.bool_] | None = None) -> dict[str, float]:
         """Return what a search asks for in addition to the words of a query, with its weight.
@@ -387,13 +398,14 @@ class LexicalIndex:
         live: NDArray[np.bool_] | None,
         extra: Extra,
         shared: Shared | None,
+        wanted: Wanted | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
-        """Score the rows with any of the words by BM25; return rows, scores, and the sum of the tokens' idf."""
+        """Score the wanted rows with any of the words; return rows, scores, and the sum of the tokens' idf."""
         counted = self.counted(live)
         if not counted.tokens:
             return np.zeros(0, np.int64), np.zeros(0, np.float32), 0.0
         scoring = Scoring(reader, counted, self._empty_scores(), shared)
-        scoring.add(chosen_terms(parsed.terms, self.frequencies) if shared is None else shared.terms)
+        scoring.add(chosen_terms(parsed.terms, self.frequencies) if shared is None else shared.terms, extra, wanted)
         scoring.add_extra(parsed, extra)
         rows, found = scoring.taken()
         self._scores = scoring.scores
@@ -415,10 +427,11 @@ class LexicalIndex:
         if live is not None:
             exists = np.zeros(self._rows, np.bool_)
             exists[: min(len(live), self._rows)] = live[: self._rows]
+            exists = None if exists.all() else exists
         live_lengths = lengths if exists is None else lengths[exists]
         reference: Callable[[], object] = (lambda: None) if live is None else ref(live)
         tokens, b = int(live_lengths.sum(dtype=np.int64)), length_normalization(live_lengths)
-        counted = Statistics(reference, len(live_lengths), tokens, lengths, exists, b)
+        counted = Statistics(reference, len(live_lengths), tokens, lengths, exists, b, {})
         if live is not None and not live.flags.writeable:
             self._statistics = counted
         return counted

@@ -45,6 +45,16 @@ class ListReader:
             self._spend(token, lists)
         return self._found[token]
 
+    def frequency(self, token: str) -> int:
+        """Count the rows that contain a token, without joining its lists."""
+        if token in self._found or token[-1] == "*" or any(store.rows > end for store, end in self._stores):
+            return len(self.find(token).rows)
+        return sum(store.frequency(token, limit=MAX_LISTS) for store, _ in self._stores)
+
+    def find_among(self, token: str, rows: NDArray[np.int64]) -> Matches:
+        """Find which of a few rows, ascending, contain a token, and its number of occurrences in each."""
+        return _end_to_end([store.find_among(token, rows, limit=MAX_LISTS) for store, _ in self._stores])
+
     def like(self, word: str) -> list[Vocabulary]:
         """Return the words that begin like one."""
         return [vocabulary for store, _ in self._stores for vocabulary in store.like(word, limit=MAX_CHUNKS)]

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -45,7 +45,8 @@ MERGE_TOKENS: Final = 1 << 20
 PLACE_BITS: Final = 17  # one bit more than a position needs, so that a phrase never extends into the next row
 
 KEPT_BYTES: Final = 8 << 20
-"""The bytes of verified chunks in RAM, so that those of frequent tokens are read and verified once."""
+"""The bytes of verified chunks in RAM, so that those of frequent tokens are read and verified once; half as many for
+each block of many."""
 
 _KEPT_WORDS: Final = 1 << 16  # of prefixes that near words were looked for, about 10 MB
 
@@ -234,7 +235,7 @@ class PostingStore(LoadedStore):
         found = self._chunks.get(key)
         if found is None:
             data = self._read(block, number, "lists")
-            if self._chunk_bytes + len(data) > KEPT_BYTES:
+            if self._chunk_bytes + len(data) > KEPT_BYTES * max(2, len(self._blocks)) // 2:
                 self._chunks, self._chunk_bytes = {}, 0
             found = self._chunks[key] = Chunk(data)
             self._chunk_bytes += len(data)
@@ -280,6 +281,35 @@ class PostingStore(LoadedStore):
             found = np.flatnonzero(sums)
             return Matches(found + self.first, sums[found].astype(np.float32)), lists
         return Matches(found, often), lists
+
+    def find_among(self, token: str, rows: NDArray[np.int64], *, limit: int) -> Matches:
+        """Find which of some rows contain a token; of few rows this is much faster than :meth:`find`.
+
+        Args:
+            token: The token, not a prefix.
+            rows: (n,) int64, ascending.
+            limit: The maximum number of posting lists to read.
+
+        Raises:
+            IndexStaleError: If a list that is read is damaged.
+        """
+        found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+        counts: list[NDArray[Any]] = [np.zeros(0, np.float32)]
+        with checked(self._name):
+            for block, _, chunk, start, stop, _ in self._lists(token, limit):
+                first, last = np.searchsorted(rows, (block.first, block.first + block.rows))
+                some = rows[first:last]
+                there = chunk.rows[start:stop]
+                wanted = (some - block.first).astype(there.dtype)
+                at = np.minimum(np.searchsorted(there, wanted), len(there) - 1)
+                has = there[at] == wanted
+                found.append(some[has])
+                counts.append(chunk.counts[start:stop][at[has]])
+            for places in self._tail_lists(token):
+                some = rows[np.isin(rows, np.fromiter(places, np.int64, len(places)))]
+                found.append(some)
+                counts.append(np.array([min(len(places[row]), MAX_COUNT) for row in some.tolist()], np.uint8))
+        return Matches(np.concatenate(found), np.concatenate(counts).astype(np.float32))
 
     def places(self, token: str, *, limit: int) -> tuple[NDArray[np.int64], int]:
         """Find every position of a token or prefix as ``row << PLACE_BITS | position``, ascending.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Ranking", "lexical_score", "top_k"]
+__all__ = ["Ranking", "allowed", "lexical_score", "top_k"]
 
 Ranking = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Rows (n,) int64 and their scores (n,) float32, best first; rows are unique."""
@@ -28,6 +28,25 @@ def lexical_score(bm25: ArrayLike, ideal: float) -> NDArray[np.float32]:
     scores = np.asarray(bm25, np.float32)
     relative: NDArray[np.float32] = scores / np.maximum(scores + np.float32(ideal), np.finfo(np.float32).tiny)
     return relative
+
+
+def allowed(rows: NDArray[np.int64], *masks: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """Return which rows all masks let through, (n,) bool; a mask hides the rows after its end, and None hides none.
+
+    Example:
+        >>> allowed(np.array([0, 1, 4]), np.array([True, False]), None).tolist()
+        [True, False, False]
+    """
+    kept = np.ones(len(rows), np.bool_)
+    for mask in masks:
+        if mask is not None:
+            inside = rows < len(mask)
+            if inside.all():
+                kept &= mask[rows]
+            else:
+                kept &= inside
+                kept[inside] &= mask[rows[inside]]
+    return kept
 
 
 def top_k(rows: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Ranking:

@@ -185,6 +185,22 @@ def test_copies_whose_record_of_the_owner_is_damaged(tmp_path: Path, cache: Path
     assert ids(two, cache)[-1] == "second"
 
 
+def test_a_damaged_record_does_not_let_a_copy_take_the_index_of_an_open_owner(tmp_path: Path, cache: Path) -> None:
+    one = made(tmp_path / "one.mp4", cache)
+    with Memory.open(one, "a", embedder=embed, index_dir=cache) as first:
+        (record,) = cache.glob("owner-*")
+        record.write_bytes(bytes(record.stat().st_size))
+        two = Path(shutil.copy(one, tmp_path / "two.mp4"))
+        with Memory.open(two, "a", embedder=embed, index_dir=cache) as second:
+            for number in range(3):
+                first.add([f"text first {number}"], ids=[f"first {number}"])
+                second.add([f"text second {number}"], ids=[f"second {number}"])
+                assert first.search(f"first {number}", k=1, mode="lexical")[0].id == f"first {number}"
+                assert second.search(f"second {number}", k=1, mode="lexical")[0].id == f"second {number}"
+    assert ids(one, cache)[-1] == "first 2"
+    assert record.read_bytes().startswith(b"{")  # the owner has written it again
+
+
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode on Windows")
 def test_files_whose_names_are_not_unicode(tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "memvid_core")

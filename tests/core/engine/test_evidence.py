@@ -76,7 +76,7 @@ def test_a_model_ranks_short_texts_less_than_long_ones() -> None:
             [best, *_] = memory.search("diso bara", embedding=vectors[0], mode="hybrid", explain=True)
             assert best.text == some[0]
             assert best.explain is not None
-            shares.append(best.explain["dense"])
+            shares.append(best.explain["dense"] / (best.explain["dense"] + best.explain["lexical"]))
     assert shares[0] == pytest.approx(0.15 + 3 / 400)
     assert 1.5 * shares[0] < shares[1] < 0.55
 

@@ -31,6 +31,7 @@ from memvid_core import (
 from memvid_core.engine import settings
 from memvid_core.engine.search_request import Mode
 from memvid_core.engine.settings import EngineSettings
+from memvid_core.memory import session_of
 from memvid_core.words.lexical_index import LexicalIndex
 from tests.core.embedders import DIMENSION, embed
 from tests.core.vectors.tuned import tune
@@ -77,7 +78,7 @@ def test_a_text_is_searched_by_both_unless_told(memory: Memory) -> None:
     hit = memory.search("jet engine", k=1, explain=True)[0]
     assert hit.id == "engine"
     assert hit.explain is not None
-    assert set(hit.explain) == {"dense", "lexical", "together"}
+    assert set(hit.explain) == {"dense", "lexical", "together", "beginning"}
     assert sum(hit.explain.values()) == pytest.approx(hit.score, abs=1e-5)
     assert hit.cosine is not None
 
@@ -271,6 +272,20 @@ def test_a_memory_searched_through_lists_opens_without_them_too(
     with Memory.open(path, "a", embedder=embed, index="ivf") as memory:  # a writer that adds nothing saves what it made
         memory.search(texts[250], k=1, mode="dense")
     assert lists.stat().st_size > size
+
+
+def test_a_reader_that_prepares_saves_lists_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(monkeypatch, auto_floats=64, entries=1, scanned=1)
+    path = tmp_path / "m.mp4"
+    with Memory.create(path, embed) as memory:
+        memory.add([f"text {i}" for i in range(300)])
+    before = path.read_bytes()
+    with Memory.open(path, embedder=embed, index="ivf") as reader:
+        assert not list(tmp_path.rglob("*.lists"))
+        reader.prepare()
+        assert list(tmp_path.rglob("*.lists"))
+        assert reader.search("text 7", k=1, mode="dense")[0].text == "text 7"
+    assert path.read_bytes() == before
 
 
 def test_many_questions_at_once_answer_as_one_by_one() -> None:
@@ -519,3 +534,23 @@ def test_no_question_raises_but_an_empty_one(memory: Memory, effort: Callable[[i
         else:
             with pytest.raises(QueryError, match="empty"):
                 memory.search(question, k=5, mode=mode)
+
+
+def test_every_row_with_a_vector_that_counts_is_live(tmp_path: Path) -> None:
+    path = tmp_path / "m.mp4"
+
+    def check(memory: Memory) -> None:
+        snapshot = session_of(memory).snapshot()
+        assert not (snapshot.dense & ~snapshot.live).any()
+        assert all(memory.search(text, k=1, mode="dense")[0].text == text for text in ("text 7", "text 3 again"))
+        assert "text 4" not in [hit.text for hit in memory.search("text 4", k=9, mode="dense")]
+
+    with Memory.create(path, embed) as memory:
+        ids = memory.add([f"text {i}" for i in range(20)])
+        memory.delete(ids[4])
+        memory.add(["text 3 again", "text 3 again"], ids=[ids[3], ids[3]])
+        check(memory)
+        with Memory.open(path, embedder=embed) as reader:
+            check(reader)
+        memory.compact()
+        check(memory)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from memvid_core import ClosedError, HashingEmbedder, Memory, StorageError
 from memvid_core.engine import file_swap
+from memvid_core.engine.index_updater import IndexUpdater
+from memvid_core.memory import session_of
 from memvid_core.video.file import ByteFile
 from tests.core.embedders import embed
 from tests.core.memories import compact_beside_readers
@@ -273,3 +275,15 @@ def test_snapshots_of_one_commit_after_the_other_stay_what_they_were(path: Path)
                 record.id: record.text for record in map(snapshot.record, np.flatnonzero(snapshot.live).tolist())
             } == then
             assert snapshot.dense.tolist() == snapshot.live.tolist()
+
+
+def test_the_lock_on_a_file_that_another_thread_has_replaced_does_not_allow_to_change_the_index(writer: Memory) -> None:
+    current = session_of(writer).indexed._current
+    updater, before = IndexUpdater(current), current.epoch  # as a thread that is about to lock this file
+    writer.compact()
+    with current.turn.tried(before.journal.video, 0) as owned:
+        assert owned
+        assert not updater.follow_path()
+    with current.turn.tried(current.journal.video, 0) as owned:
+        assert owned
+        assert updater.follow_path()

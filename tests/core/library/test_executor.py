@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from memvid_core import ClosedError, IncompleteSearchError, InvalidInputError, Library, ThreadExecutor
+from memvid_core import (
+    ClosedError,
+    DamagedLibraryError,
+    IncompleteSearchError,
+    InvalidInputError,
+    Library,
+    ThreadExecutor,
+)
 from memvid_core.engine.shard import ShardReader
 from memvid_core.library import executor as executors
-from memvid_core.library.executor import Questions, ShardRef
+from memvid_core.library.executor import OpenShards, Questions, ShardRef
 from memvid_core.library.objects import Objects
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
@@ -88,6 +96,28 @@ def test_open_memories_are_bounded_whatever_is_asked(path: Path) -> None:
             thread.join()
         assert failed == []
     assert executor.open_count == 0
+
+
+def test_more_memories_stay_open_as_long_as_their_files_are_small_together(path: Path) -> None:
+    with Library.open(path, embedder=embed) as library:
+        refs = library._state.shards.refs
+        sizes = [ref.entry.bytes for ref in refs]
+    shards = OpenShards(2, 5, sum(sizes[:4]))
+    counts = []
+    for ref in refs[:6]:
+        with shards.leased(ref):
+            counts.append(shards.count)
+        assert shards.has(ref)
+    assert counts[:4] == [1, 2, 3, 4]
+    assert max(counts) <= 5
+    assert shards.count <= 4  # the fifth is too much
+    other = refs[0]._replace(entry=replace(refs[0].entry, bytes=1))
+    with pytest.raises(DamagedLibraryError), shards.leased(other):
+        pass
+    assert not shards.has(other)
+    assert sum(map(shards.has, refs)) == shards.count
+    shards.close()
+    assert shards.count == 0
 
 
 def test_a_late_shard_is_named_and_answers_later(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

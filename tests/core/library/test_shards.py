@@ -10,15 +10,19 @@ import pytest
 
 from memvid_core import (
     InvalidInputError,
+    Ivf,
     Library,
     LibraryShard,
     MemoryFileError,
     MemoryNotFoundError,
     ReadOnlyError,
+    Record,
     StorageError,
 )
+from memvid_core.vectors.inverted_file import InvertedFile
 from tests.core.embedders import embed
 from tests.core.library.libraries import records
+from tests.core.vectors.tuned import tune
 
 SOME = records(30)
 
@@ -113,3 +117,47 @@ def test_an_earlier_version_shares_the_executor(tmp_path: Path) -> None:
         with pytest.raises(InvalidInputError, match="no version 1"):
             library.past(1)
         past.close()
+
+
+def test_a_build_makes_the_lists_of_the_index_and_so_does_prepare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(monkeypatch, auto_floats=64, entries=1, scanned=1, listed_in_search=0)
+    texts = [f"text {number}" for number in range(300)]
+    some = [Record(text, text) for text in texts]
+
+    def lists() -> list[str]:
+        return sorted(path.name for path in tmp_path.rglob("*.lists"))
+
+    with Library.create(tmp_path / "listed", embed, index=Ivf(recall=0.9)) as library:
+        library.build(some, rows_per_shard=150)
+        assert len(lists()) == 2
+        assert library.search("text 7", k=1, mode="dense")[0].id == "text 7"
+        library.compact(400)
+        assert len(lists()) == 3
+    with Library.create(tmp_path / "plain", embed) as library:
+        library.build(some, rows_per_shard=150)
+    with Library.open(tmp_path / "plain", embedder=embed, index="ivf") as library:
+        assert library.search("text 7", k=1, mode="dense")[0].id == "text 7"
+        assert len(lists()) == 3
+        library.prepare()
+        assert len(lists()) == 5
+        monkeypatch.setattr(InvertedFile, "fit", None)
+        assert library.search("text 7", k=1, mode="dense")[0].id == "text 7"
+        assert library.verify().ok
+    for index, metric in (("hnsw", "cosine"), (Ivf(0.0), "cosine"), ("ivf", "euclidean")):
+        with pytest.raises(InvalidInputError):
+            Library.create(tmp_path / "wrong", embed, index=index, metric=metric)  # type: ignore[arg-type]
+    assert not (tmp_path / "wrong").exists()
+    with pytest.raises(InvalidInputError):
+        Library.open(tmp_path / "plain", embedder=embed, index="tree")  # type: ignore[arg-type]
+
+
+def test_prepare_names_a_shard_that_does_not_answer(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "library", embed) as library:
+        library.build(SOME, rows_per_shard=10)
+        asyncio.run(library.aprepare())
+        gone = library.shards()[1].file
+        (tmp_path / "library" / gone).unlink()
+    with Library.open(tmp_path / "library", embedder=embed) as library, pytest.raises(MemoryFileError, match=gone):
+        library.prepare()

@@ -10,16 +10,21 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from memvid_core import Memory, MemoryNotFoundError, StorageError
+from memvid_core.system import atomic_files
 from memvid_core.system.atomic_files import (
     being_compacted,
     compaction_path,
     create_file,
+    held,
     remove_all_left,
     remove_left,
+    replacing,
     write_file,
     writing_file,
 )
@@ -214,3 +219,61 @@ def test_a_name_that_the_system_does_not_take_is_a_named_error(tmp_path: Path, n
     with pytest.raises((StorageError, MemoryNotFoundError)):
         Memory.create(tmp_path / f"{name}.mp4", "given")
     assert names(tmp_path) == []
+
+
+class InterruptAt:
+    """Raises KeyboardInterrupt before the ``number``-th line that runs in the module of these files."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.seen = 0
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> InterruptAt | None:
+        if frame.f_code.co_filename != atomic_files.__file__:
+            return None
+        if event == "line":
+            self.seen += 1
+            if self.seen == self.number:
+                raise KeyboardInterrupt
+        return self
+
+
+def _replaced(target: Path) -> None:
+    with replacing(target) as made:
+        made.write_bytes(b"new")
+
+
+def _written(target: Path) -> None:
+    write_file(target, b"new")
+
+
+# An interrupt between opening a file and keeping it leaves the closing to the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed file:ResourceWarning")
+@pytest.mark.parametrize("write", [_replaced, _written])
+@pytest.mark.parametrize("there", [False, True])
+def test_an_interrupt_at_any_line_leaves_nothing_that_stays(
+    tmp_path: Path, write: Callable[[Path], None], there: bool
+) -> None:
+    target = tmp_path / "file"
+    number, interrupted = 0, True
+    while interrupted:
+        number += 1
+        target.unlink(missing_ok=True)
+        if there:
+            target.write_bytes(b"old")
+        before = sys.gettrace()
+        sys.settrace(InterruptAt(number))
+        try:
+            write(target)
+        except KeyboardInterrupt:
+            interrupted = True
+        else:
+            interrupted = False
+        finally:
+            sys.settrace(before)
+        left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert set(left) <= {"file"}, (number, left)
+        assert left.get("file", b"") in ((b"old", b"new") if there else (b"", b"new")), number
+        with held(target, 1.0):
+            pass
+    assert number > 20

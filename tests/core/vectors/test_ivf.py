@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from memvid_core.model import Ivf
 from memvid_core.vectors import inverted_file
 from memvid_core.vectors.centroids import Centroids
 from memvid_core.vectors.growing_file import load_arrays, save_arrays
+from memvid_core.vectors.quantized import Coded, QuantizedSearch
 from memvid_core.vectors.vector_index import VectorIndex
 from tests.core.vectors.tuned import tune
 from tests.core.vectors.vector_data import clustered, recall
@@ -126,6 +129,64 @@ def test_lists_that_were_saved_without_what_was_measured_are_kept(
         again = load_arrays(lists)
         assert again is not None
         assert np.array_equal(again["missed"], measured)
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_a_search_of_many_rows_makes_no_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(monkeypatch, asked=32, listed_in_search=500)
+    data, queries = clustered(9000, 48), clustered(200, 48, seed=2)
+    index = VectorIndex(48, folder=tmp_path, strategy=Ivf(0.95))
+    index.extend(0, data[:4000])
+    index.sync(4000)
+    reader = VectorIndex(48, folder=tmp_path, strategy=Ivf(0.9))
+    reader.sync(4000)
+    with monkeypatch.context() as patch:
+        for made in ("fit", "grow"):
+            patch.setattr(inverted_file.InvertedFile, made, None)
+        for asked in (index, reader):
+            assert recall(asked, data[:4000], queries, 10) >= 0.98  # the quantized search answers
+    index.prepare()
+    index.flush()
+    with monkeypatch.context() as patch:
+        patch.setattr(inverted_file.InvertedFile, "fit", None)
+        tune(patch, asked=0)  # nothing is measured
+        patch.setattr(QuantizedSearch, "candidates", None)
+        for asked in (index, reader):  # the reader finds them, and takes what is enough for more than it promises
+            assert recall(asked, data[:4000], queries, 10) >= 0.9
+    index.extend(4000, data[4000:4400])
+    with monkeypatch.context() as patch:
+        patch.setattr(QuantizedSearch, "candidates", None)
+        assert recall(index, data[:4400], queries, 10) >= 0.9  # a few rows more are put into the lists
+    index.extend(4400, data[4400:])
+    with monkeypatch.context() as patch:
+        patch.setattr(inverted_file.InvertedFile, "grow", None)
+        assert recall(index, data, queries, 10) >= 0.98
+    index.prepare()
+    monkeypatch.setattr(QuantizedSearch, "candidates", None)
+    assert recall(index, data, queries, 10) >= 0.93
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_a_search_does_not_wait_for_lists_that_are_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(monkeypatch, asked=32, listed_in_search=500)
+    data = clustered(4000, 48)
+    index = VectorIndex(48, strategy="ivf")
+    index.extend(0, data)
+    fitting, searched = threading.Event(), threading.Event()
+    fit = inverted_file.InvertedFile.fit
+
+    def slow(coded: Coded) -> inverted_file.InvertedFile:
+        fitting.set()
+        assert searched.wait(60)
+        return fit(coded)
+
+    monkeypatch.setattr(inverted_file.InvertedFile, "fit", slow)
+    with ThreadPoolExecutor(1) as pool:
+        prepared = pool.submit(index.prepare)
+        assert fitting.wait(60)
+        assert recall(index, data, data[::100], 10) >= 0.98
+        searched.set()
+        prepared.result()
 
 
 @pytest.mark.parametrize("given", [0, 0.0, -0.1, 1.01, float("nan"), float("inf"), True, "0.9", None])

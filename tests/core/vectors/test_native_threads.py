@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -132,3 +133,42 @@ def test_threads_that_limit_at_once_give_everything_back() -> None:
         thread.join()
     assert inside == [1] * 60
     assert threads("blas") == before
+
+
+def _threads_in_a_fork() -> int:
+    """Return how many threads BLAS has in a forked child."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, bytes([threads("blas")]))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        count = answer.read()[0]
+    os.waitpid(child, 0)
+    return count
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on Windows")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_another_thread_limits_has_all_threads() -> None:
+    before, limited, leave = threads("blas"), threading.Event(), threading.Event()
+
+    def limit() -> None:
+        with one_native_thread("blas"), one_native_thread("blas"):
+            limited.set()
+            leave.wait()
+
+    other = threading.Thread(target=limit)
+    other.start()
+    limited.wait()
+    try:
+        assert _threads_in_a_fork() == before
+        assert threads("blas") == 1
+    finally:
+        leave.set()
+        other.join()
+    with one_native_thread("blas"):
+        assert _threads_in_a_fork() == 1  # the thread that forks is inside, and so is the child

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-import sys
 import threading
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memvid_core.errors import CodecError, DamagedFrameError
@@ -99,20 +98,39 @@ def test_threads_share_one_codec() -> None:
     assert wrong == []
 
 
-def test_the_first_large_pictures_are_read_without_libavcodec(monkeypatch: pytest.MonkeyPatch) -> None:
+@given(seed=st.integers(0, 2**32), size=st.integers(8_000, 98_292), zeros=st.lists(st.integers(0, 98_000), max_size=3))
+@example(seed=0, size=98_292, zeros=[])
+@example(seed=1, size=90_000, zeros=[360])  # around the end of the first macroblock
+@example(seed=2, size=90_000, zeros=[368, 371, 744])
+@settings(max_examples=30)
+def test_libavcodec_decodes_what_is_read_of_large_pictures(seed: int, size: int, zeros: list[int]) -> None:
+    noise = bytearray(random.Random(seed).randbytes(size))
+    for at in zeros:  # each is escaped once
+        noise[at : at + 4] = bytes(len(noise[at : at + 4]))
+    codec, number = PcmCodec(), seed & 1
+    [(coded, _)] = codec.encode([bytes(noise)], number)
+    assert codec.decode(coded, number) == codec._decoder.decode(coded, number) == noise
+    for cut in (coded[:-1], coded[: len(coded) // 2], coded[:10_000], b"\0" + coded):
+        with suppress(DamagedFrameError):
+            assert codec.decode(cut, number) == noise
+    with pytest.raises(DamagedFrameError):
+        codec.decode(coded, number + 2)
+
+
+def test_libavcodec_decodes_only_pictures_that_do_not_match(monkeypatch: pytest.MonkeyPatch) -> None:
     codec = PcmCodec()
-    payload = bytes(range(256)) * 380
-    [(coded, _)] = codec.encode([payload], first=3)
-    monkeypatch.delitem(sys.modules, "av", raising=False)
-    loaded: list[int] = []
+    decoded: list[int] = []
 
     def decode(self: object, picture: bytes, number: int) -> bytes:
-        loaded.append(number)
-        return payload
+        decoded.append(number)
+        raise DamagedFrameError(number, "not as it was written")
 
     monkeypatch.setattr(type(codec._decoder), "decode", decode)
-    assert [codec.decode(coded, number=3) for _ in range(100)] == [payload] * 100
-    assert not loaded
-    for _ in range(100):
-        codec.decode(coded, number=3)
-    assert loaded, "libavcodec is twice as fast, so it is worth loading for many"
+    noise = random.Random(3).randbytes(90_000)
+    payloads = [noise, bytes(400) + noise + bytes(400), bytes(90_000), b"\0\0\1" * 30_000, b"small"]
+    pictures = [coded for coded, _ in codec.encode(payloads, first=0)]
+    assert [codec.decode(coded, number) for number, coded in enumerate(pictures)] == payloads
+    assert not decoded
+    with pytest.raises(DamagedFrameError):
+        codec.decode(pictures[0], 7)
+    assert decoded == [7]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from memvid_core import ClosedError, InvalidInputError, StorageError
 from memvid_core.words import posting_block as block
@@ -22,6 +23,7 @@ from memvid_core.words import postings
 from memvid_core.words.analyzer import parse, tokenize, words
 from memvid_core.words.bm25 import B, length_normalization, saturation
 from memvid_core.words.lexical_index import LexicalIndex
+from memvid_core.words.postings import Matches, PostingStore
 from memvid_core.words.scores import Ranking
 from tests.processes import run
 
@@ -480,3 +482,39 @@ def test_a_short_message_is_found_among_long_replies_that_have_its_words_by_chan
     live = np.ones(240, np.bool_)
     live[:100] = False  # few live rows: the fixed value
     assert index.search("sprint ends", 1, live=live)[0].tolist() == [180]
+
+
+@pytest.mark.parametrize("folder", [None, "lexical"])
+def test_the_best_rows_of_long_lists_are_those_of_all_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str | None
+) -> None:
+    rng = np.random.default_rng(4)
+    words = np.minimum(rng.zipf(1.2, (20_000, 12)), 3_000)
+    texts = [" ".join(f"w{number}" for number in line[: 4 + at % 9]) for at, line in enumerate(words.tolist())]
+    index = LexicalIndex(None if folder is None else tmp_path / folder)
+    index.extend(0, texts[:19_000])
+    for at in range(19_000, 20_000, 250):  # some rows are in the tail
+        index.extend(at, texts[at : at + 250])
+    looked_up: list[str] = []
+    find_among = PostingStore.find_among
+
+    def noted(store: PostingStore, token: str, rows: NDArray[np.int64], *, limit: int) -> Matches:
+        looked_up.append(token)
+        return find_among(store, token, rows, limit=limit)
+
+    monkeypatch.setattr(PostingStore, "find_among", noted)
+    every = np.ones(20_000, np.bool_)
+    some = rng.random(20_000) < 0.7
+    for array in (every, some):
+        array.flags.writeable = False
+    questions = ["w1 w2 w900", "w1 w2 w3 w4 w5 w1500 w40", "w2 w2 w1 w3", "w1 w2700 nowhere", "w1 -w2 w900", "w1 w90*"]
+    for question in questions:
+        for live in (every, some):
+            for mask in (None, live, rng.random(20_000) < 0.2):
+                rows, scores = index.search(question, 20_000, mask, live=live, normalized=True)
+                for k in (1, 10, 100):
+                    best, found = index.search(question, k, mask, live=live, normalized=True)
+                    assert best.tolist() == rows[:k].tolist()
+                    assert found.tolist() == scores[:k].tolist()
+    assert {"w1", "w2"} <= set(looked_up)
+    assert len(looked_up) > 20

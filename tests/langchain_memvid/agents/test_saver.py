@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,15 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
 from langchain_memvid.agents import MemvidSaver, MemvidStore
-from memvid_core import ClosedError, InvalidInputError, Memory, MetadataError, ReadOnlyError
+from memvid_core import (
+    ClosedError,
+    DamageWarning,
+    InvalidInputError,
+    Memory,
+    MemoryFileError,
+    MetadataError,
+    ReadOnlyError,
+)
 
 
 class State(TypedDict):
@@ -304,3 +313,34 @@ def test_store_saver_and_documents_share_one_file(tmp_path: Path) -> None:
         saver.close()
         saver.delete_thread("a")
         assert len(memory) == 2
+
+
+@pytest.mark.parametrize("index", ["kept", "rebuilt"])
+def test_a_checkpoint_without_a_value_that_damage_took_is_not_given(tmp_path: Path, index: str) -> None:
+    path, borders = tmp_path / "threads.mp4", []
+    with MemvidSaver(path) as saver:
+        config: Any = thread("1", checkpoint_ns="")
+        for number in range(3):
+            borders.append(path.stat().st_size)
+            checkpoint: Any = {**empty_checkpoint(), "id": f"{number}"}
+            checkpoint["channel_values"] = {"messages": ["hello"], "turns": number}
+            checkpoint["channel_versions"] = {"messages": "0", "turns": f"{number}"}
+            new = checkpoint["channel_versions"] if number == 0 else {"turns": f"{number}"}
+            config = saver.put(config, checkpoint, {"step": number}, new)
+    with path.open("r+b") as file:  # the commit with the first checkpoint, and with the messages of all
+        file.seek(borders[0])
+        file.write(bytes(borders[1] - borders[0]))
+    if index == "kept":  # what is damaged is found where it is read
+        saver = MemvidSaver(path, mode="r")
+    else:
+        shutil.rmtree(f"{path}.index")
+        with pytest.warns(DamageWarning):
+            saver = MemvidSaver(path, mode="r")
+        assert saver.memory.info().lost > 0
+    reason = "frame" if index == "kept" else "messages"
+    with saver:
+        for asked in (thread("1"), thread("1", checkpoint_id="1")):
+            with pytest.raises(MemoryFileError, match=reason):
+                saver.get_tuple(asked)
+        with pytest.raises(MemoryFileError, match=reason):
+            list(saver.list(thread("1")))

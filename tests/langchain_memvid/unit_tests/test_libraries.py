@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from langchain_memvid import MemvidVectorStore
-from memvid_core import InvalidInputError, Library, MemoryExistsError, NotAMemoryError, ReadOnlyError
+from memvid_core import InvalidInputError, Ivf, Library, MemoryExistsError, NotAMemoryError, ReadOnlyError
 from tests.langchain_memvid.fakes import COMPASS, TableEmbeddings
 
 
@@ -64,6 +64,10 @@ def test_it_is_opened_again_for_reading_and_from_a_pickle(path: str) -> None:
         with pytest.raises(ReadOnlyError, match="open for reading"):
             reader.add_texts(["more"])
         assert pickle.loads(pickle.dumps(reader)).library.mode == "r"
+    with MemvidVectorStore(TableEmbeddings(COMPASS), path=path, index=Ivf(0.9)) as listed:
+        assert listed.similarity_search("north", k=1)[0].id == "north"
+    with pytest.raises(InvalidInputError, match="above 0"):
+        MemvidVectorStore(TableEmbeddings(COMPASS), path=path, index=Ivf(1.5))
     with Library.open(path, embedder=TableEmbeddings(COMPASS)) as library, MemvidVectorStore(memory=library) as store:
         assert store.similarity_search("north", k=1, retrieval_mode="lexical")[0].id == "north"
         with pytest.raises(InvalidInputError, match="give either"):
@@ -75,7 +79,7 @@ def test_what_it_cannot_do_is_said(path: str, tmp_path: Path) -> None:
         for use in (lambda: store.memory, lambda: store.dump(tmp_path / "one.mp4")):
             with pytest.raises(InvalidInputError, match="is a library"):
                 use()
-    wrong: dict[str, Any] = {"codec": "qr", "index": "ivf", "timeout": 1.0}
+    wrong: dict[str, Any] = {"codec": "qr", "timeout": 1.0}
     for option, value in wrong.items():
         with pytest.raises(InvalidInputError, match=f"library, which has no option {option}"):
             MemvidVectorStore(TableEmbeddings(COMPASS), path=path, **{option: value})

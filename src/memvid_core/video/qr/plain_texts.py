@@ -14,7 +14,7 @@ from typing import Any
 
 from memvid_core.errors import CodecError
 from memvid_core.video import mp4
-from memvid_core.video.file import ByteFile
+from memvid_core.video.file import appearing_file
 from memvid_core.video.qr import symbols
 from memvid_core.video.qr.encoders import Decoder, Encoder, Gray, key_pictures
 
@@ -37,7 +37,7 @@ def write_plain(
 ) -> int:
     """Write a video that shows each text as a symbol for ``hold`` pictures at 30 per second, as large as possible.
 
-    A text that is too long for one symbol is split at white space.
+    A text that is too long for one symbol is split at white space. The file appears when it is complete, or not at all.
 
     Returns:
         The number of symbols.
@@ -45,6 +45,8 @@ def write_plain(
     Raises:
         CodecError: The settings are invalid, or a symbol cannot be read from the video.
         MemoryExistsError: The path exists.
+        MemoryNotFoundError: The folder does not exist.
+        StorageError: The file cannot be written.
     """
     level = error_correction
     version = symbols.version_that_fits(frame_size, 3)
@@ -60,8 +62,7 @@ def write_plain(
     entry = mp4.parse_sample_entry(head)
     assert entry is not None
     decoder = Decoder(video_codec, entry)
-    file = ByteFile(path, "x")
-    try:
+    with appearing_file(path) as file:
         file.write(0, [head])
         offset, picture = len(head), 0
         for start in range(0, len(shown), _AT_ONCE):
@@ -76,11 +77,6 @@ def write_plain(
             file.write(offset, fragment)
             offset += sum(map(len, fragment))
             picture += len(samples)
-    except BaseException:
-        file.close()
-        os.unlink(path)
-        raise
-    file.close()
     return len(shown)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from memvid_core.video.qr.codec import QRCodec
 from memvid_core.video.qr.plain_texts import write_plain
 from memvid_core.video.qr.scan import scan
 from tests.core.video.pictures import Picture, pictures_of, transcode
+from tests.processes import start
 
 
 def payloads_of(*sizes: int, seed: int = 0) -> list[bytes]:
@@ -199,6 +202,39 @@ def test_plain_settings_that_cannot_work_leave_no_file(tmp_path: Path) -> None:
         with pytest.raises(CodecError):
             write_plain(tmp_path / "plain.mp4", ["text"], **options)
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """if True:
+    import os, signal, sys
+    from memvid_core.video.qr.plain_texts import write_plain
+
+    calls, sync = 0, os.fsync
+
+    def killing(descriptor):
+        global calls
+        calls += 1
+        if calls == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(descriptor)
+
+    os.fsync = killing
+    write_plain(sys.argv[1], [f"text {number}" for number in range(70)], hold=1)
+    print("done")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
+def test_killed_plain_texts_leave_no_part_of_a_video_and_nothing_in_the_way(tmp_path: Path) -> None:
+    path, killed_at, said = tmp_path / "plain.mp4", 1, ""
+    while not said:
+        said, _ = start(KILLED, path, killed_at).communicate()
+        with suppress(MemoryExistsError):
+            write_plain(path, ["again"], hold=1)
+        assert scan(path).texts in (["again"], [f"text {number}" for number in range(70)])
+        assert list(tmp_path.iterdir()) == [path]
+        path.unlink()
+        killed_at += 1
+    assert killed_at > 4
 
 
 def test_an_audio_file_says_what_it_carries(tmp_path: Path) -> None:

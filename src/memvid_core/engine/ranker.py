@@ -286,8 +286,8 @@ class Ranker:
         by_word = scores_of(rows, words)
         if not len(dense[0]):
             return known.of_words(by_word)
-        near = scores_of(rows, (dense[0], to_scores(dense[1], metric)))
-        lacking = ~np.isin(rows, dense[0], assume_unique=True)
+        near = scores_of(rows, (dense[0], to_scores(dense[1], metric)), missing=np.nan)
+        lacking = np.isnan(near)
         if lacking.any():
             near[lacking] = compared_scores(metric, request.vector, self._corpus.indexed_vectors(rows[lacking]))
         if self._corpus.word_embedder:

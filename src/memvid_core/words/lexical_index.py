@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from memvid_core.errors import ClosedError, IndexStaleError, InvalidInputError, StorageError
 from memvid_core.system.file_lock import system_lock, unshared
 from memvid_core.system.forks import free_in_forks
-from memvid_core.system.sqlite_files import SUFFIXES
 from memvid_core.words.analyzer import ParsedQuery, parse, snippet
 from memvid_core.words.bm25 import (
     NOTHING,
@@ -34,7 +33,7 @@ from memvid_core.words.bm25 import (
     length_normalization,
 )
 from memvid_core.words.list_reader import MAX_LISTS, ListReader
-from memvid_core.words.posting_file import copy_store
+from memvid_core.words.posting_file import copy_store, delete_store
 from memvid_core.words.postings import PostingStore
 from memvid_core.words.scores import allowed, lexical_score, top_k
 
@@ -104,7 +103,7 @@ class LexicalIndex:
             copy_store(source / _FILE, made)
         except (OSError, StorageError):
             with suppress(OSError):
-                _delete(made)
+                delete_store(made)
             return False
         return True
 
@@ -131,7 +130,7 @@ class LexicalIndex:
         try:
             store = PostingStore(path)
         except IndexStaleError:
-            _delete(path)
+            delete_store(path)
             store = PostingStore(path)
         self._identity = _identity(path)
         return store
@@ -174,7 +173,7 @@ class LexicalIndex:
         elif self._writable:
             with self._alone():
                 if _identity(path) == self._identity:  # otherwise another process has rebuilt it meanwhile
-                    _delete(path)
+                    delete_store(path)
                 self._stores = [self._open_alone(path)]
         self._refresh()
 
@@ -281,9 +280,10 @@ class LexicalIndex:
         """
         parsed = parse(query)
         with self.reading() as reader:
-            wanted = Wanted(k, lambda rows: self._allowed(rows, mask, live)) if k > 0 and not parsed.restricts else None
+            masks = self._masks(mask, live)
+            wanted = None if k <= 0 or parsed.restricts else Wanted(k, lambda rows: allowed(rows, *masks))
             rows, found, ideal = self._score(reader, parsed, live, extra, shared, wanted)
-            kept = self._kept(reader, parsed, rows, mask, live)
+            kept = allowed(rows, *masks) & self._restricted(reader, parsed, rows)
             rows, found = rows[kept], found[kept]
             if 0 < k < len(rows):  # keep the rows that can be among the top k, before the slower sort
                 enough = np.partition(found, len(found) - k)[len(found) - k]
@@ -347,29 +347,21 @@ class LexicalIndex:
         """Return the end row of each store. Rows that another process wrote since the last sync are ignored."""
         return [*(store.first for store in self._stores[1:]), self._rows][: len(self._stores)]
 
-    def _kept(
-        self,
-        reader: ListReader,
-        parsed: ParsedQuery,
-        rows: NDArray[np.int64],
-        mask: NDArray[np.bool_] | None,
-        live: NDArray[np.bool_] | None,
-    ) -> NDArray[np.bool_]:
-        """Return which candidates satisfy the masks, phrases and exclusions, (n,) bool."""
-        kept = self._allowed(rows, mask, live)
+    def _masks(
+        self, mask: NDArray[np.bool_] | None, live: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.bool_] | None, ...]:
+        """Return the masks that hide rows."""
+        return (mask,) if live is None or live is mask or self.counted(live).exists is None else (mask, live)
+
+    @staticmethod
+    def _restricted(reader: ListReader, parsed: ParsedQuery, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which candidates satisfy the phrases and exclusions, (n,) bool."""
+        kept = np.ones(len(rows), np.bool_)
         for phrase in parsed.phrases:
             kept &= np.isin(rows, reader.rows_with(phrase))
         for phrase in parsed.excluded:
             kept &= ~np.isin(rows, reader.rows_with(phrase))
         return kept
-
-    def _allowed(
-        self, rows: NDArray[np.int64], mask: NDArray[np.bool_] | None, live: NDArray[np.bool_] | None
-    ) -> NDArray[np.bool_]:
-        """Return which rows satisfy the masks, (n,) bool."""
-        if live is not None and (live is mask or self.counted(live).exists is None):
-            live = None  # it says nothing more
-        return allowed(rows, mask, live)
 
     def asked_too(self, query: str, extra: Extra, live: NDArray[np.bool_] | None = None) -> dict[str, float]:
         """Return what a search asks for in addition to the words of a query, with its weight.
@@ -451,8 +443,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _delete(path: Path) -> None:
-    for suffix in SUFFIXES:
-        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -11,11 +11,11 @@ from typing import Final, NamedTuple
 
 from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.system import sqlite_wal
-from memvid_core.system.sqlite_files import harden, refuse_links
+from memvid_core.system.sqlite_files import SUFFIXES, harden, refuse_links
 from memvid_core.system.sqlite_shared_memory import Connection
 from memvid_core.words.chunks import checksum
 
-__all__ = ["SCHEMA", "State", "Tail", "connect", "copy_store", "decoded", "sum_of_blocks", "sum_of_row"]
+__all__ = ["SCHEMA", "State", "Tail", "connect", "copy_store", "decoded", "delete_store", "sum_of_blocks", "sum_of_row"]
 
 SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -83,6 +83,12 @@ class Tail:
         self.spellings.update(spellings)
         self.rows += 1
         self.size += len(tokens)
+
+
+def delete_store(path: Path) -> None:
+    """Delete the file of a store, and those that SQLite keeps next to it."""
+    for suffix in SUFFIXES:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def copy_store(source: Path, target: Path) -> None:

@@ -104,17 +104,17 @@ class Indexer:
                     advance(journal.cursor.offset - start.offset)
         finally:
             journal.known = None
-        self._note_damage(known, missing)
+        self._note_damage(known, missing, start)
 
-    def _note_damage(self, known: Cursor | None, missing: Sequence[DamageRow]) -> None:
-        """Record the damage at the end of the file, and the commits that are missing."""
+    def _note_damage(self, known: Cursor | None, missing: Sequence[DamageRow], start: Cursor) -> None:
+        """Record the damage at the end of the file, and missing commits; what comes after ``start`` was read."""
         index, journal = self._epoch.index, self._epoch.journal
         lost = None if known is None else journal.missing(known)
         if not (journal.unfinished or lost or missing or index.catalog.damage()):
             return
-        cursor, end = journal.cursor, index.catalog.damage("end")
-        evidence = unreadable_bytes(journal, cursor.offset, journal.video.size()) if journal.unfinished else b""
-        behind = [row for row in end if is_behind(row, cursor.offset)]
+        behind = [row for row in index.catalog.damage("end") if is_behind(row, start.offset)]
+        first, stop = journal.cursor.offset, journal.video.end.offset  # without a torn tail, which the next write cuts
+        evidence = unreadable_bytes(journal, first, stop) if journal.unfinished and stop > first else b""
         recorded = dict.fromkeys((*index.catalog.damage("missing"), *missing))
         noted = [row for row in recorded if is_damaged(journal, row)]
         if known is not None and lost is not None:

@@ -154,6 +154,27 @@ def test_a_last_commit_that_comes_back_hides_no_later_one(
     assert unreadable
 
 
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning", "ignore::memvid_core.TornTailWarning")
+def test_zeros_up_to_the_end_are_named_after_the_next_commit(tmp_path: Path) -> None:
+    path, cases = tmp_path / "m.mp4", 0
+    with Memory.create(path, "given") as memory:
+        add(memory, 0, 1)
+        start = path.stat().st_size
+        add(memory, 1, 4)
+    data = path.read_bytes()
+    for at in range(start, len(data), 40):
+        path = tmp_path / f"{at}.mp4"
+        path.write_bytes(data[:at] + bytes(len(data) - at))
+        with Memory.open(path, "a") as memory:
+            named = memory.info().damage
+            add(memory, 4, 5)
+        with Memory.open(path) as memory:
+            assert bool(memory.info().damage) >= bool(named)
+            assert "4" in memory.ids()
+        cases += bool(named)
+    assert cases
+
+
 @pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning")
 def test_an_unreadable_commit_is_named_after_later_ones(deleted: tuple[bytes, int], tmp_path: Path) -> None:
     data, start = deleted

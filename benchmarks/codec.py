@@ -18,6 +18,7 @@ from memvid_core import Memory
 from memvid_core.video import Fragment, PcmCodec, VideoFile
 from memvid_core.video.bitstream import MACROBLOCK_BYTES
 from memvid_core.video.codec import ENVELOPE_BYTES
+from memvid_core.video.headed import head_of, is_headed
 from memvid_core.video.shown import is_shown
 
 FRAMES = 300
@@ -109,10 +110,11 @@ def overhead(records: int, film: bool) -> str:
                     if is_shown(coded):
                         shown += place.size - len(payload)
                         continue
-                    used = -(-(len(payload) + ENVELOPE_BYTES) // MACROBLOCK_BYTES)
+                    in_slice = len(payload) + ENVELOPE_BYTES - (len(head_of(coded)[0]) if is_headed(coded) else 0)
+                    used = -(-in_slice // MACROBLOCK_BYTES)
                     starts += 2 * used
-                    padding += used * MACROBLOCK_BYTES - len(payload) - ENVELOPE_BYTES
-                    filler += place.size - used * (MACROBLOCK_BYTES + 2) + ENVELOPE_BYTES
+                    padding += used * MACROBLOCK_BYTES - in_slice
+                    filler += place.size - used * (MACROBLOCK_BYTES + 2) + in_slice - len(payload)
     assert size == carried + starts + padding + filler + shown + parity + boxes + head
     parts = (starts, padding, filler + shown, parity, boxes + head)
     return (

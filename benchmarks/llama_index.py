@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from llama_index.core.schema import NodeRelationship, ObjectType, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery, VectorStoreQueryMode
+from numpy.typing import NDArray
 
 from benchmarks.data import Corpus, add_data_option, corpus
 from benchmarks.machine import describe
@@ -141,7 +142,7 @@ def overhead(name: str, folder: Path, data: Corpus) -> dict[str, list[float]]:
             for own, through in asked:
                 pair = (_timed(own), _timed(through)) if turn % 2 else (_timed(through), _timed(own))[::-1]
                 pairs_of_times.append(pair)
-        times = np.array(pairs_of_times)
+        times: NDArray[np.float64] = np.array(pairs_of_times)
         own_ms, through_ms = np.median(times, axis=0) * 1e3
         found[kind] = [float(own_ms), float(through_ms), float(np.median(times[:, 1] / times[:, 0]))]
     store.close()

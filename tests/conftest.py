@@ -59,8 +59,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over what collection made: a million objects that live until the end."""
+    """Let the garbage collector pass over what collection made: a million objects that live until the end.
+
+    The processes that the tests start, unlike this one, search for garbage seldom.
+    """
     gc.freeze()
+    first = str(ROOT / "tests" / "started")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [first, os.environ.get("PYTHONPATH")]))
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,7 @@ def keep_imported() -> None:
     IMPORTED.update(names)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*getattr(sys.modules.get("sitecustomize"), "USUAL", gc.get_threshold()))
 
 
 def forget_imported() -> None:

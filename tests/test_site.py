@@ -13,6 +13,8 @@ import pytest
 
 from memvid_core import Memory
 
+pytestmark = pytest.mark.long  # the last tests of all are divided among the workers, and each would build the site
+
 ROOT = Path(__file__).resolve().parent.parent
 MKDOCS = "import gc; gc.disable(); from mkdocs.__main__ import cli; cli()"  # a tenth faster than with the collector
 

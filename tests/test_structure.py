@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # These only go down. A constant that a test needs smaller belongs into a frozen settings object that is passed in.

@@ -9,6 +9,7 @@ export const COMPRESSED = 1, ENCRYPTED = 2, MORE = 4, METRIC = 0x38, SKIPPABLE =
 export const METRICS = ["cosine", "euclidean", "manhattan", "chebyshev"];
 const STARTS = [[0x65, 0x88, 0x84, 0xa0, 0xd0], [0x65, 0x88, 0x82, 0x28, 0x34]];
 const MARK = [6, 5, 56, ...new TextEncoder().encode("memvid picture 1")]; // of an SEI message before a picture to look at
+const HEAD_MARK = new TextEncoder().encode("memvid payload 1"); // in one before a picture with little padding, after [6, 5, size]
 const MACROBLOCK = 384;
 const ENVELOPE = 12;
 const HEADER_BYTES = 28;
@@ -54,20 +55,28 @@ function payloadShown(picture, number) {
 // Returns the payload in the samples of a picture; its checksum is seeded with the number of the frame.
 export function payloadOf(picture, number) {
   if (startsWith(picture, 4, MARK)) return payloadShown(picture, number);
-  const nal = picture.subarray(4);
-  const start = STARTS.find((each) => startsWith(nal, 0, each));
+  const headed = picture[4] === 6 && picture[5] === 5 && startsWith(picture, 7, [...HEAD_MARK]);
+  const nal = picture.subarray(headed ? 8 + view(picture).getUint32(0) : 4);
+  const before = headed ? Math.max(picture[6] - HEAD_MARK.length, ENVELOPE) : 0; // bytes of envelope and payload in the message
+  const start = STARTS.find((each) => startsWith(nal, 0, each)) ?? (headed ? [] : null);
   if (!start) throw new Damaged("it is not a picture of a memory");
-  const head = unescaped(nal, start.length, ENVELOPE);
+  const head = headed ? unescaped(picture, 7 + HEAD_MARK.length, before) : unescaped(nal, start.length, ENVELOPE);
   if (head.length < ENVELOPE) throw new Damaged("it is too short for a payload");
   const size = view(head).getUint32(0, true);
-  const used = Math.ceil((size + ENVELOPE) / MACROBLOCK);
+  const used = Math.max(Math.ceil((size + ENVELOPE - before) / MACROBLOCK), 0);
   if (used * (MACROBLOCK + 2) > nal.length + 64) throw new Damaged("its length does not match its bytes");
-  const samples = unescaped(nal, start.length, used * (MACROBLOCK + 2) - 2);
+  const samples = unescaped(nal, start.length, Math.max(used * (MACROBLOCK + 2) - 2, 0));
   for (let i = 1; i < used; i++) {
     const from = i * (MACROBLOCK + 2);
     samples.copyWithin(i * MACROBLOCK, from, from + MACROBLOCK);
   }
-  const payload = samples.subarray(ENVELOPE, ENVELOPE + size);
+  let payload = samples.subarray(ENVELOPE, ENVELOPE + size);
+  if (headed) {
+    payload = new Uint8Array(Math.max(size, before - ENVELOPE));
+    payload.set(head.subarray(ENVELOPE));
+    payload.set(samples.subarray(0, payload.length + ENVELOPE - before), before - ENVELOPE);
+    payload = payload.subarray(0, size);
+  }
   if (payload.length < size || xxh3(payload, number) !== view(head).getBigUint64(4, true)) {
     throw new Damaged("its checksum does not match its bytes");
   }
@@ -81,7 +90,7 @@ export function parsed(payload, number) {
   }
   const at = view(payload);
   const [version, kind, flags] = [payload[4], payload[5], at.getUint16(6, true)];
-  if (version !== 1 && version !== 2) throw new Unsupported(`frame ${number} has format version ${version}; a newer viewer is needed`);
+  if (version < 1 || version > 3) throw new Unsupported(`frame ${number} has format version ${version}; a newer viewer is needed`);
   const metric = kind === HEADER || kind === COMMIT ? METRICS[(flags & METRIC) / 8] : null;
   let unknown = flags & ~(COMPRESSED | MORE | SKIPPABLE);
   if (metric) unknown &= ~METRIC;

@@ -395,6 +395,9 @@ class MemvidVectorStore(Searches, OverMemory):
 
 def _several(ids: Iterable[str]) -> list[str]:
     """Return the ids as a list; a single ``str`` is one id."""
+    given: object = ids
+    if not isinstance(given, Iterable):
+        raise InvalidInputError(f"ids are texts, not a value of type {type(given).__name__}")
     return [ids] if isinstance(ids, str) else list(ids)
 
 

@@ -129,7 +129,14 @@ class MemvidChatStore(OverMemory, AsyncDBChatStore):
 
     @override
     async def delete_message(self, key: str, idx: int) -> ChatMessage | None:
-        """Delete the message at an index among all of the conversation; return None if the index is out of range."""
+        """Delete the message at an index among all of the conversation; return None if the index is out of range.
+
+        Raises:
+            InvalidInputError: The index is not an integer.
+        """
+        given: object = idx
+        if type(given) is not int:
+            raise InvalidInputError(f"the index of a message must be an integer, not {given!r}")
 
         def delete() -> ChatMessage | None:
             found = self._records(key, None)

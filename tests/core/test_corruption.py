@@ -299,7 +299,10 @@ def test_a_cut_in_the_last_bytes_of_a_commit_is_reported(codec: str, tmp_path: P
     assert not unreported
 
 
-def test_copies_of_other_frames_among_moved_bytes_do_not_hide_a_commit(tmp_path: Path) -> None:
+def test_copies_of_other_frames_among_moved_bytes_do_not_hide_a_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memvid_core.journal.frames.FORMAT_VERSION", 1)  # in which the bytes were found
     rng = random.Random(301000228)
     rng.random()  # the codec
     past = Past(tmp_path, 301000228, codec="pcm", vector_dtype=rng.choice(["float16", "float32"]))

@@ -73,6 +73,7 @@ FILES: dict[str, Callable[[Path], Path]] = {
     "fitted": fitted,
     "film": film,
     "format-2": lambda path: Path(shutil.copy(GOLDEN / "format-2.mp4", path)),
+    "format-3": lambda path: Path(shutil.copy(GOLDEN / "format-3.mp4", path)),
     "large": large,
     "qr": lambda path: made(path, "qr", QR),
     "qr-parity": lambda path: made(path, "qr", {"frame_size": 256, "hold": 1}),

@@ -13,7 +13,7 @@ import pytest
 from memvid_core import Memory
 from tests.core.embedders import embed
 from tests.core.golden import searched
-from tests.core.golden.content import RECORDS, REPLACED
+from tests.core.golden.content import MANY, RECORDS, REPLACED
 
 FILES = sorted((Path(__file__).parent / "golden").glob("format-*.mp4"))
 
@@ -22,13 +22,18 @@ FILES = sorted((Path(__file__).parent / "golden").glob("format-*.mp4"))
 def test_it_opens_and_holds_what_it_held(golden: Path, tmp_path: Path) -> None:
     path = tmp_path / "m.mp4"
     shutil.copy(golden, path)
-    expected = [record for record in RECORDS if record[0] not in ("gone", "changed")] + [REPLACED]
+    many = MANY if golden.stem >= "format-3" else []
+    expected = [record for record in RECORDS if record[0] not in ("gone", "changed")] + [REPLACED, *many]
     with Memory.open(path, embedder=embed) as memory:
         assert [(record.id, record.text, record.metadata) for record in memory] == expected
         assert memory.info().description == "golden"
         assert memory.verify().ok
         vector = memory.get_vectors(["plain"])["plain"]
         assert np.array_equal(vector, embed([RECORDS[0][1]])[0].astype(np.float16))
+        for name, text, _ in many:
+            assert np.array_equal(memory.get_vectors([name])[name], embed([text])[0].astype(np.float16))
+            assert memory.search(text, k=1, mode="dense")[0].id == name
+    assert (b"memvid payload 1" in golden.read_bytes()) is bool(many)
     with Memory.open(path, embedder=embed, as_of=5) as past:
         assert [(record.id, record.text, record.metadata) for record in past] == RECORDS
 
@@ -73,5 +78,6 @@ def test_the_files_are_the_ones_that_were_released() -> None:
     assert digests == {
         "format-1": "7cc422507a85094c",
         "format-2": "a52fcdf09f060d44",
+        "format-3": "df519e3922e565e3",
         "embedder-1": "e0503cbccfc5d885",
     }

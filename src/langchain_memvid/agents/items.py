@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ def check_ttl(ttl: object) -> float | None:
     """
     if ttl is None:
         return None
-    if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl < math.inf:
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl <= sys.float_info.max:
         raise InvalidInputError(f"ttl must be a number of minutes above 0, not {ttl!r}; None never expires")
     return float(ttl)
 
@@ -170,6 +170,13 @@ def to_where(chosen: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         FilterError: The filter is invalid.
     """
+    try:
+        return _where(chosen)
+    except RecursionError as exc:
+        raise FilterError("the filter is nested too deeply") from exc
+
+
+def _where(chosen: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(chosen, Mapping):
         raise FilterError(
             f"a filter must be a dict such as {{'status': 'active'}}, not a value of type {type(chosen).__name__}"
@@ -181,9 +188,9 @@ def _clause(key: object, wanted: Any) -> dict[str, Any]:
     if not isinstance(key, str):
         raise FilterError(f"a field name must be a str, not {key!r}")
     if key in _GROUPS and isinstance(wanted, Sequence) and not isinstance(wanted, str):
-        return {key: [to_where(part) for part in wanted]}
+        return {key: [_where(part) for part in wanted]}
     if key == "$not":
-        return {key: to_where(wanted)}
+        return {key: _where(wanted)}
     if key.startswith("$"):
         return {key: wanted}  # the core reports the error
     return _condition(_escaped(key), wanted)

@@ -118,7 +118,9 @@ def _check_value(value: Any) -> None:
         raise MetadataError(f"a value must be a dict with str keys, not {value!r}")
     try:
         get_text_at_path(value, "$")
-    except (TypeError, ValueError, RecursionError) as exc:
+    except RecursionError as exc:  # its repr fails, too
+        raise MetadataError("the value is nested too deeply to be stored") from exc
+    except (TypeError, ValueError) as exc:
         raise MetadataError(f"the value {value!r} cannot be stored: {exc}; use JSON types") from exc
 
 

@@ -32,11 +32,17 @@ _BYTES: Final = {ord(digit): f"{value:x}" for value, digit in enumerate(_DIGITS)
 def record_id(kind: str, *parts: str | float) -> str:
     """Return the id of the record of a kind that these parts identify.
 
+    Raises:
+        InvalidInputError: A part is neither a text nor a number.
+
     Example:
         >>> record_id(ITEM, "users", "ada", "drink")
         'item["users","ada","drink"]'
     """
-    return kind + json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return kind + json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidInputError(f"names of threads, checkpoints and tasks are texts: {exc}") from exc
 
 
 def is_id_of(kind: str, identifier: str) -> bool:

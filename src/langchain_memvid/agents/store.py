@@ -371,8 +371,10 @@ class _Lifetimes:
         return not self._omits or found.expires is None or found.expires > now
 
     def sweep_is_due(self) -> bool:
-        """Return whether the next write must sweep."""
-        return self._interval is not None and utc_now() - self.swept >= timedelta(minutes=self._interval)
+        """Return whether the next write must sweep; also if the clock was set back since the last sweep."""
+        if self._interval is None:
+            return False
+        return not timedelta(0) <= utc_now() - self.swept < timedelta(minutes=self._interval)
 
 
 class _Rows:

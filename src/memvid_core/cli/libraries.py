@@ -170,17 +170,20 @@ def _opened_or_made(
 
 def _remove_unbuilt(path: Path, *, folder: bool) -> None:
     """Remove a new library without a version, unless another process builds in it; ``folder``: with its folder."""
-    made = [path / name for name in ("manifest", "writing", "shards", "models")]
+    manifests, *others = (path / name for name in ("manifest", "writing", "shards", "models"))
     with suppress(OSError):  # the error that stopped the build says more
-        if any(any(each.iterdir()) for each in made[:2] if each.is_dir()):
+        if others[0].is_dir() and any(others[0].iterdir()):
             return
+        # From here on nobody can commit: another process that does it first keeps the folder.
+        with suppress(FileNotFoundError):
+            manifests.rmdir()
         if folder:
             shutil.rmtree(path, ignore_errors=True)
             return
         (path / "library.json").unlink(missing_ok=True)
-    for each in made:
-        with suppress(OSError):
-            each.rmdir()
+        for each in others:
+            with suppress(OSError):
+                each.rmdir()
 
 
 def search(

@@ -16,7 +16,16 @@ from memvid_core.errors import StorageError
 from memvid_core.journal import Cursor, Journal
 from memvid_core.model import Damage
 
-__all__ = ["all_damaged", "damage_of", "damage_row", "is_damaged", "missing_commits", "unreadable_bytes"]
+__all__ = [
+    "all_damaged",
+    "damage_of",
+    "damage_row",
+    "is_behind",
+    "is_damaged",
+    "missing_commits",
+    "restored_bytes",
+    "unreadable_bytes",
+]
 
 _PIECE = 1 << 20  # bytes that are read at once
 
@@ -60,6 +69,11 @@ def unreadable_bytes(journal: Journal, start: int, stop: int) -> bytes:
     return msgspec.msgpack.encode(_Evidence(start, stop, _checksum(journal, start, stop), stop == size))
 
 
+def restored_bytes(start: int, stop: int) -> bytes:
+    """Return evidence of damage in [``start``, ``stop``) that is gone already: the next look at it finds it gone."""
+    return msgspec.msgpack.encode(_Evidence(start, stop, b"restored"))
+
+
 def missing_commits(journal: Journal, known: Cursor) -> bytes:
     """Return evidence that the file lacks rows up to ``known``: they are missing until the file contains them."""
     if known.commit > journal.cursor.commit:
@@ -81,6 +95,11 @@ def is_damaged(journal: Journal, row: DamageRow) -> bool:
     except StorageError:
         return True
     return _checksum(journal, evidence.start, evidence.stop) == evidence.checksum
+
+
+def is_behind(row: DamageRow, offset: int) -> bool:
+    """Return whether damage that was the end of the file is behind later commits, which end at ``offset``."""
+    return bool(row.evidence) and msgspec.msgpack.decode(row.evidence, type=_Evidence).stop <= offset
 
 
 def all_damaged(journal: Journal, rows: Iterable[DamageRow]) -> bool:

@@ -9,8 +9,8 @@ Pure functions over rows and scores. Scores are in [0, 1], higher is better:
   word of the query once, 0 a text with none of them.
 - hybrid: the weighted sum of both rankings' relative scores (:func:`relative_score_fusion`,
   :func:`reciprocal_rank_fusion`). 1 is the best text of both. It is comparable within one query, not between queries;
-  the relevance of a hit is (``memvid_core.engine.evidence``). With the built-in embedder, the words that stand together
-  are added (``memvid_core.engine.together``).
+  the relevance of a hit is (``memvid_core.engine.evidence``). Where the first texts have the words is added
+  (``memvid_core.engine.together``).
 
 Ties are in the order of the rows, so results are deterministic.
 """
@@ -226,13 +226,14 @@ def feedback(query: ArrayLike, vectors: ArrayLike, scores: ArrayLike) -> NDArray
     matrix = np.asarray(vectors, np.float32)
     if not len(matrix):
         return np.zeros(0, np.float32)
-    matrix = matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    lengths = _lengths(matrix)
     weights = np.asarray(scores, np.float32)[:_TEACHERS] ** _SHARPNESS
     target = np.asarray(query, np.float32)
     target = target / np.maximum(np.linalg.norm(target), np.finfo(np.float32).tiny)
     if weights.sum() > 0:
-        target = target + weights / weights.sum() @ matrix[:_TEACHERS]
-    return _cosines(target, matrix)
+        target = target + weights / weights.sum() / lengths[:_TEACHERS] @ matrix[:_TEACHERS]
+    compared: NDArray[np.float32] = _cosines(target, matrix) / lengths
+    return compared
 
 
 _feedback = feedback
@@ -246,9 +247,14 @@ def cosines(query: ArrayLike, vectors: ArrayLike) -> NDArray[np.float32]:
         [1.0, 0.0, 0.0]
     """
     matrix = np.asarray(vectors, np.float32)
-    return _cosines(
-        query, matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    )
+    compared: NDArray[np.float32] = _cosines(query, matrix) / _lengths(matrix)
+    return compared
+
+
+def _lengths(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the lengths (n,) of vectors (n, d), at least the smallest positive number."""
+    lengths: NDArray[np.float32] = np.maximum(np.sqrt(np.vecdot(matrix, matrix)), np.finfo(np.float32).tiny)
+    return lengths
 
 
 def _relative(scores: NDArray[np.float32]) -> NDArray[np.floating]:
@@ -266,8 +272,8 @@ def _shares(rankings: Mapping[str, Ranking], weights: Mapping[str, float] | None
 
 
 def _fuse(halves: Mapping[str, tuple[NDArray[np.int64], NDArray[np.floating]]], k: int) -> Fused:
-    found = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in halves.values())])
-    rows = np.unique(found, return_counts=True)[0]  # without the counts, NumPy imports numpy.ma, for 10 ms
+    every = np.sort(np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in halves.values())]))
+    rows = every[np.append(True, every[1:] != every[:-1])[: len(every)]]  # as numpy.unique, at half the time
     parts = {name: np.zeros(len(rows), np.float32) for name in halves}
     for name, (found, scores) in halves.items():
         parts[name][np.searchsorted(rows, found)] = scores

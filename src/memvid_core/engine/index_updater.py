@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from memvid_core.catalog.catalog import DamageRow
 from memvid_core.engine.current_state import CurrentState
-from memvid_core.engine.damage_evidence import all_damaged
+from memvid_core.engine.damage_evidence import all_damaged, is_behind
 from memvid_core.engine.index_place import INDEX_ERRORS, check_idle, known_in
 from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.journal import Cursor, Known
@@ -115,9 +115,11 @@ class IndexUpdater:
 
     def _take_in(self, earlier: EarlierIndex) -> None:
         current = self._current
-        if not all_damaged(current.journal, current.index.catalog.damage("commit")):
-            raise IndexStaleError("the file has changed where the index recorded damage; rebuild the index")
         before, began = current.indexer.cursor(), time.monotonic()
+        catalog = current.index.catalog
+        taken = [row for row in catalog.damage("end") if before is not None and is_behind(row, before.offset)]
+        if not all_damaged(current.journal, [*catalog.damage("commit"), *taken]):
+            raise IndexStaleError("the file has changed where the index recorded damage; rebuild the index")
         current.indexer.catch_up(earlier.cursor, earlier.missing, earlier.places)
         last, seconds = current.journal.cursor.commit, time.monotonic() - began
         if before is None and last > 0:

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from memvid_core.catalog.catalog import CommitRow, DamageRow, RecordRow
 from memvid_core.catalog.filter_compiler import encode_metadata
-from memvid_core.engine.damage_evidence import damage_row, is_damaged, missing_commits, unreadable_bytes
+from memvid_core.engine.damage_evidence import (
+    damage_row,
+    is_behind,
+    is_damaged,
+    missing_commits,
+    restored_bytes,
+    unreadable_bytes,
+)
 from memvid_core.engine.index_folder import Change, Vectors
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import EmbeddingError, IndexStaleError
@@ -105,13 +112,16 @@ class Indexer:
         lost = None if known is None else journal.missing(known)
         if not (journal.unfinished or lost or missing or index.catalog.damage()):
             return
+        cursor, end = journal.cursor, index.catalog.damage("end")
+        evidence = unreadable_bytes(journal, cursor.offset, journal.video.size()) if journal.unfinished else b""
+        behind = [row for row in end if is_behind(row, cursor.offset)]
         recorded = dict.fromkeys((*index.catalog.damage("missing"), *missing))
         noted = [row for row in recorded if is_damaged(journal, row)]
         if known is not None and lost is not None:
             noted.append(damage_row(lost, missing_commits(journal, known)))
         with index.transaction():
             index.catalog.clear_damage("end")
-            index.catalog.add_damage("end", map(damage_row, journal.unfinished))
+            index.catalog.add_damage("end", [*behind, *(damage_row(found, evidence) for found in journal.unfinished)])
             index.catalog.clear_damage("missing")
             index.catalog.add_damage("missing", noted)
 
@@ -152,9 +162,21 @@ class Indexer:
             journal = self._epoch.journal
             start = 0 if before == journal.start else before.offset  # the start is a guess if the head is damaged
             evidence = unreadable_bytes(journal, start, entry.cursor.offset)
+            if self._restored(before):  # the evidence is that of whole bytes
+                evidence = restored_bytes(start, entry.cursor.offset)
             catalog.add_damage("commit", [damage_row(damage, evidence) for damage in entry.damage])
         catalog.bury_replaced(first_row, entry.cursor.row, entry.number)
         self._take_words([entry], first_row)
+
+    def _restored(self, before: Cursor) -> bool:
+        """Return whether another program has restored the commit after ``before``, which was damaged when it was read.
+
+        Otherwise damage would be recorded for ever, with whole bytes as evidence.
+        """
+        again = self._epoch.journal.again()
+        again.known = self._epoch.journal.known
+        found = next(again.replay(before), None)
+        return found is not None and not found.damage
 
     def take_run(self, run: Sequence[tuple[Entry, int]], embedder: Embedder | None) -> None:
         """Add consecutive small commits, each given with its first row."""

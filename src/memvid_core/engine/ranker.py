@@ -233,23 +233,25 @@ class Ranker:
         words, dense = self._corpus.rankings(request, max(k, fusion.CANDIDATES), where)
         compared = self._compares(request, words, dense)
         count = max(k, together.COMPARED) if compared else k
-        ranked = self._fused(request, count, words, dense)
-        return self._together(request, ranked, k) if compared else ranked
+        alpha, refined = self._weights(request, dense, words)
+        ranked = self._fused(request, count, words, dense, (alpha, refined))
+        return self._placed(request, ranked, k, alpha) if compared else ranked
 
     def _compares(self, request: SearchRequest, words: Ranking, dense: Ranking) -> bool:
-        """Return whether the first texts are read, to compare how close together they have the question's words."""
+        """Return whether the first texts are read, to compare where they have the question's words."""
         if request.alpha is not None or request.fusion == "rank":
             return False
-        return self._corpus.word_embedder and bool(len(words[0]) and len(dense[0]))
+        return bool(len(words[0]) and len(dense[0]))
 
-    def _together(self, request: SearchRequest, ranked: Ranked, k: int) -> Ranked:
-        """Return the best ``k`` rows; the first ones in the order of what stands together in their texts, too."""
+    def _placed(self, request: SearchRequest, ranked: Ranked, k: int, alpha: float) -> Ranked:
+        """Return the best ``k`` rows; the first ones in the order of where their texts have the words, too."""
         assert request.text is not None
         # Without a later choice, the hits are the first rows: all of them are read at once.
         chosen = request.min_relevance is not None or request.diversity is not None
         count = together.COMPARED if chosen else max(together.COMPARED, min(k, request.k))
         first = self._records(ranked.rows[:count].tolist())[: together.COMPARED]
-        return together.rescored(ranked, [record.text for record in first], request.text, k)
+        trusted = None if self._corpus.word_embedder else alpha
+        return together.rescored(ranked, [record.text for record in first], request.text, k, trusted)
 
     def _records(self, rows: Sequence[int]) -> list[Record]:
         """Return the records of rows, each read once."""
@@ -257,15 +259,17 @@ class Ranker:
         self._read.update(zip(missing, self._corpus.records(missing) if missing else [], strict=True))
         return [self._read[row] for row in rows]
 
-    def _fused(self, request: SearchRequest, k: int, words: Ranking, dense: Ranking) -> Ranked:
-        """Return the best ``k`` rows of both rankings."""
+    def _fused(
+        self, request: SearchRequest, k: int, words: Ranking, dense: Ranking, weights: tuple[float, float]
+    ) -> Ranked:
+        """Return the best ``k`` rows of both rankings, with the weights of the first and the second fusion."""
         lexical = words[0], odds(words[1])
         metric = self._corpus.metric
         if request.fusion == "rank":
-            weights = None if request.alpha is None else {"dense": request.alpha, "lexical": 1 - request.alpha}
-            fused = fusion.reciprocal_rank_fusion({"dense": dense, "lexical": lexical}, k, weights=weights)
+            given = None if request.alpha is None else {"dense": request.alpha, "lexical": 1 - request.alpha}
+            fused = fusion.reciprocal_rank_fusion({"dense": dense, "lexical": lexical}, k, weights=given)
         else:
-            alpha, refined = self._weights(request, dense, lexical)
+            alpha, refined = weights
             asked = np.zeros(0, np.float32) if request.vector is None else request.vector
             moved = fusion.feedback if metric == "cosine" else feedback(metric)
             vectors = self._corpus.indexed_vectors
@@ -282,18 +286,19 @@ class Ranker:
         by_word = scores_of(rows, words)
         if not len(dense[0]):
             return known.of_words(by_word)
-        near = scores_of(rows, (dense[0], to_scores(dense[1], metric)))
-        lacking = ~np.isin(rows, dense[0], assume_unique=True)
+        near = scores_of(rows, (dense[0], to_scores(dense[1], metric)), missing=np.nan)
+        lacking = np.isnan(near)
         if lacking.any():
             near[lacking] = compared_scores(metric, request.vector, self._corpus.indexed_vectors(rows[lacking]))
         if self._corpus.word_embedder:
             return known.of_both(by_word, near)
         return known.of_model(by_word, near, support(dense, words))
 
-    def _weights(self, request: SearchRequest, dense: Ranking, lexical: Ranking) -> tuple[float, float]:
+    def _weights(self, request: SearchRequest, dense: Ranking, words: Ranking) -> tuple[float, float]:
         """Return the weights of the dense ranking in the first and the second fusion."""
         if request.alpha is not None:
             return request.alpha, request.alpha
+        lexical = words[0], odds(words[1])
         if not self._corpus.word_embedder:
             alpha = trust(dense, lexical, self._corpus.mean_length)
             return alpha, alpha

@@ -89,10 +89,10 @@ def merged(rankings: Sequence[Ranking], k: int) -> Ranking:
     return top_k(rows, scores, k)
 
 
-def scores_of(rows: NDArray[np.int64], ranking: Ranking) -> NDArray[np.float32]:
-    """Return the scores of rows in a ranking, 0 for others."""
-    scores = dict(zip(ranking[0].tolist(), ranking[1].tolist(), strict=True))
-    return np.array([scores.get(row, 0.0) for row in rows.tolist()], np.float32)
+def scores_of(rows: NDArray[np.int64], ranking: Ranking, missing: float = 0.0) -> NDArray[np.float32]:
+    """Return the scores of rows in a ranking, ``missing`` for others."""
+    scores = by_row(*ranking)
+    return np.array([scores.get(row, missing) for row in rows.tolist()], np.float32)
 
 
 def by_row(rows: NDArray[np.int64], scores: NDArray[Any]) -> dict[int, float]:

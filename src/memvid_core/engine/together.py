@@ -1,12 +1,13 @@
-"""Together: how many of a question's words stand close together in a text.
+"""Together: where the words of a question stand in the first texts of a ranking.
 
-Both rankings of a hybrid search with the built-in embedder count words, wherever they stand in a text. A text that has
-the words of a question in one clause is about what was asked; a long one that has them here and there need not be.
+Both rankings of a hybrid search count words, wherever they stand in a text. A text that has the words of a question in
+one clause is about what was asked; a long one that has them here and there need not be. And the beginning of a text
+says what it is about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -15,15 +16,19 @@ from numpy.typing import NDArray
 from memvid_core.engine.ranking import Ranked
 from memvid_core.words.analyzer import analyze, is_gram, parse, words
 
-__all__ = ["COMPARED", "rescored", "together"]
+__all__ = ["COMPARED", "beginning", "rescored", "together"]
 
-COMPARED: Final = 3
+COMPARED: Final = 10
 """The number of texts that are compared: the first ones of a ranking."""
 
-_WEIGHT: Final = 0.4  # of the share, compared with the fused score
+_TOGETHER: Final = 0.4  # the weight of the words that stand together, compared with the fused score
+_CLOSE: Final = 3  # texts whose words are compared in every place
 _WINDOW: Final = 8  # words
 _CHARACTERS: Final = 10_000  # of a text
-_BEGINNING: Final = 2  # characters that a word shares with its token
+_BEGINNING: Final = 0.5  # the weight of the words at the beginning
+_BEGINNING_WORDS: Final = 50
+_BEGINNING_CHARACTERS: Final = 1_000
+_SHARED: Final = 2  # first characters that a word shares with its token
 
 
 def together(texts: Sequence[str], question: str) -> NDArray[np.float32]:
@@ -46,39 +51,113 @@ def together(texts: Sequence[str], question: str) -> NDArray[np.float32]:
         >>> together(["대통령은 서울에서 연설했다."], "서울의 대통령").tolist()
         [1.0]
     """
-    asked = {term for term in parse(question).terms if not is_gram(term) and not term.endswith("*")}
-    shares = [_most(text[:_CHARACTERS], asked) / len(asked) if asked else 0.0 for text in texts]
-    return np.array(shares, np.float32)
+    return _together(texts, _Asked(question))
 
 
-def rescored(ranked: Ranked, texts: Sequence[str], question: str, k: int) -> Ranked:
-    """Return the best ``k`` rows in the order of their scores and of what stands together in the first texts.
+def beginning(texts: Sequence[str], question: str) -> NDArray[np.float32]:
+    """Return how many of a question's words the beginning of each text has, and how early.
+
+    The first word of a text counts 1, and each later one less, down to 0 after the 50th, or at the end of a shorter
+    text. So a long text has no advantage over a short one. Words are compared as by :func:`together`.
+
+    Args:
+        texts: The texts.
+        question: The question.
+
+    Returns:
+        (n,) float32 in [0, 1]: the sum over the question's words, divided by their number.
+
+    Example:
+        >>> texts = ["Wings of a jet.", "A jet has wings.", "Nobody knows."]
+        >>> beginning(texts, "jet wing").tolist()
+        [0.625, 0.5, 0.0]
+    """
+    return _beginning(texts, _Asked(question))
+
+
+def rescored(ranked: Ranked, texts: Sequence[str], question: str, k: int, trust: float | None = None) -> Ranked:
+    """Return the best ``k`` rows in the order of their scores and of where the question's words stand in their texts.
 
     Args:
         ranked: The rows, best first.
         texts: The texts of the first rows, in the same order.
         question: The question.
         k: The maximum number of rows to return.
+        trust: The weight of the ranking of a model. A model has read the sentences: only the beginnings are compared,
+            and count less, the more it is trusted. None for vectors that are made of words.
     """
-    share = np.zeros(len(ranked), np.float32)
-    share[: len(texts)] = together(texts, question)
-    parts = {name: part / np.float32(1 + _WEIGHT) for name, part in ranked.parts.items()}
-    parts["together"] = share * np.float32(_WEIGHT / (1 + _WEIGHT))
-    scores = ranked.scores / np.float32(1 + _WEIGHT) + parts["together"]
+    asked = _Asked(question)
+    early = _BEGINNING if trust is None else _BEGINNING * (1 - trust) ** 2
+    shares = {"beginning": _beginning(texts, asked) * np.float32(early)}
+    whole = np.float32(1 + early)
+    if trust is None:
+        shares = {"together": _together(texts[:_CLOSE], asked) * np.float32(_TOGETHER), **shares}
+        whole = np.float32(1 + early + _TOGETHER)
+    parts = {name: part / whole for name, part in ranked.parts.items()}
+    scores = ranked.scores / whole
+    for name, share in shares.items():
+        parts[name] = np.zeros(len(ranked), np.float32)
+        parts[name][: len(share)] = share / whole
+        scores += parts[name]
     return ranked.rescored(scores, k, **parts)
 
 
-def _most(text: str, asked: set[str]) -> int:
+class _Asked:
+    """The words of a question."""
+
+    def __init__(self, question: str) -> None:
+        self._terms = {term for term in parse(question).terms if not is_gram(term) and not term.endswith("*")}
+        self._begins = {term.lstrip("^")[:_SHARED] for term in self._terms}
+
+    def shares(self, counts: Iterable[float]) -> NDArray[np.float32]:
+        """Return counts of words as shares of those asked for."""
+        return np.array([count / max(len(self._terms), 1) for count in counts], np.float32)
+
+    def hits(self, said: Iterable[Sequence[str]]) -> dict[str, set[str]]:
+        """Return the words of some texts that were asked for, with their tokens."""
+        begins = self._begins
+        # Such as 1989년에: a word that is not of letters alone may have two beginnings.
+        near = [word for word in set().union(*said) if word[:_SHARED] in begins or not word.isalpha()]
+        return {word: tokens for word in near if (tokens := self._terms.intersection(analyze(word)))}
+
+
+def _together(texts: Sequence[str], asked: _Asked) -> NDArray[np.float32]:
+    said = [words(text[:_CHARACTERS]) for text in texts]
+    hits = asked.hits(said)
+    return asked.shares(_most(text, hits) for text in said)
+
+
+def _beginning(texts: Sequence[str], asked: _Asked) -> NDArray[np.float32]:
+    said = [_first_words(text) for text in texts]
+    hits = asked.hits(said)
+    return asked.shares(_early(text, hits) for text in said)
+
+
+def _first_words(text: str) -> list[str]:
+    """Return the words of the beginning of a text; splitting at spaces first normalizes fewer characters."""
+    parts = text[:_BEGINNING_CHARACTERS].split(maxsplit=_BEGINNING_WORDS)
+    return words(" ".join(parts[:_BEGINNING_WORDS]))[:_BEGINNING_WORDS]
+
+
+def _most(said: Sequence[str], hits: Mapping[str, set[str]]) -> int:
     """Return the largest number of different words asked for that stand in one window of a text."""
-    begins = {term.lstrip("^")[:_BEGINNING] for term in asked}
     inside: dict[str, int] = {}  # the last place of each word of the window, in the order of places
     most = 0
-    for place, word in enumerate(words(text)):
-        if word[:_BEGINNING] in begins or not word.isalpha():  # such as 1989년에, which has two beginnings
-            for term in asked.intersection(analyze(word)):
-                inside.pop(term, None)
-                inside[term] = place
-                while place - inside[next(iter(inside))] >= _WINDOW:
-                    del inside[next(iter(inside))]
-                most = max(most, len(inside))
+    for place in [place for place, word in enumerate(said) if word in hits]:
+        for term in hits[said[place]]:
+            inside.pop(term, None)
+            inside[term] = place
+        while place - inside[next(iter(inside))] >= _WINDOW:
+            del inside[next(iter(inside))]
+        most = max(most, len(inside))
     return most
+
+
+def _early(said: Sequence[str], hits: Mapping[str, set[str]]) -> float:
+    """Return the sum over the different words asked for of how early they stand."""
+    first: dict[str, int] = {}
+    for word in hits.keys() & set(said):
+        place = said.index(word)
+        for term in hits[word]:
+            first[term] = min(place, first.get(term, place))
+    return sum(len(said) - place for place in first.values()) / max(len(said), 1)

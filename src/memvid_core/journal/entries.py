@@ -21,8 +21,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The contents of the first frame: the settings of the memory. Times are microseconds since 1970, UTC.
 
     ``epoch`` grows with each compaction, which writes a new file; ``history_from`` is the first commit that can still
-    be opened with ``as_of``. ``format_version`` is the version of every frame of the file. ``head`` is the XXH3-64 of
-    the boxes before the first fragment; files of earlier versions lack it.
+    be opened with ``as_of``. ``format_version`` is the version of every frame of the file. ``pictures`` says whether
+    records may have pictures; files of version 2 do not say it, because all of them may. ``head`` is the XXH3-64 of the
+    boxes before the first fragment; files of earlier versions lack it.
     """
 
     memory_id: bytes
@@ -30,6 +31,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     vectors: str
     created: int
     format_version: int = FIRST_VERSION
+    pictures: bool = False
     epoch: int = msgspec.field(default=0, name="generation")
     history_from: int = 0
     dimension: int | None = None

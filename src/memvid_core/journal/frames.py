@@ -28,6 +28,8 @@ __all__ = [
     "FIRST_VERSION",
     "FORMAT_VERSION",
     "HEADER_BYTES",
+    "PICTURE_VERSION",
+    "UNPADDED_VERSION",
     "Flag",
     "FrameHeader",
     "Kind",
@@ -51,9 +53,13 @@ __all__ = [
     "vector_bytes",
 ]
 
-FORMAT_VERSION = 2
-"""The newest version; it differs from the first in the pictures that it may have. A file is written in one version."""
+FORMAT_VERSION = 3
+"""The newest version; a file is written in one version. Each one may contain more than the one before."""
 FIRST_VERSION = 1
+PICTURE_VERSION = 2
+"""The first version with pictures; its files do not say whether they may have some."""
+UNPADDED_VERSION = 3
+"""The first version with frames whose beginning is before the slice."""
 _MAGIC = b"MVID"
 _HEADER = struct.Struct("<4sBBHIQQ")
 HEADER_BYTES = _HEADER.size

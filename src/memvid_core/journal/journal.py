@@ -55,6 +55,7 @@ class Journal:
         self.torn_records = 0
         """The number of readable records in it. They do not count; they are copied before they are removed."""
         self.unfinished: list[Damage] = []
+        self.hidden = 0  # fragments at the end that may be commits, but of which nothing can be read
         self.known: Known | None = None
         """The knowledge of an index about this file, for a replay of damaged parts."""
         self._aside: TornTail | None = None  # a torn tail to copy before the next append removes it
@@ -88,7 +89,8 @@ class Journal:
             metric=metric,
             embedder=embedder,
             description=description,
-            format_version=frames.FORMAT_VERSION if film is not None and film.card else frames.FIRST_VERSION,
+            format_version=frames.FORMAT_VERSION if codec == "pcm" else frames.FIRST_VERSION,
+            pictures=film is not None and bool(film.card),
         )
         return cls.create_with(target, get_codec(codec, **(settings or {})), header, film)
 
@@ -98,7 +100,7 @@ class Journal:
     ) -> Self:
         """Create a journal with a given header, as for a compaction or a conversion.
 
-        Only a header of format version 2 allows a title card.
+        Only a header that allows pictures allows a title card.
         """
         video = VideoFile.create(target, codec, b"" if film is None else film.about)
         header = msgspec.structs.replace(header, head=head_checksum(video))
@@ -149,8 +151,9 @@ class Journal:
 
     @property
     def shows(self) -> bool:
-        """Whether records may have pictures in this file: its format allows them, and its codec can show them."""
-        return self.header.format_version > frames.FIRST_VERSION and shows_pictures(self.video.codec)
+        """Whether records may have pictures in this file: its header allows them, and its codec can show them."""
+        allowed = self.header.pictures or self.header.format_version == frames.PICTURE_VERSION
+        return allowed and shows_pictures(self.video.codec)
 
     def holds(self, cursor: Cursor) -> bool:
         """Return whether the commit before ``cursor`` is in the file, by reading one of its frames.
@@ -200,7 +203,8 @@ class Journal:
                 "the memory's header is lost, so it can be read but not written; "
                 "use memvid rescue to write its records to a new memory"
             )
-        number = self.cursor.commit + 1 if number is None else number
+        if number is None:  # not that of a commit whose bytes may come back
+            number = self.cursor.commit + self.hidden + 1
         row = self.cursor.row
         codec = self.video.codec
         held = pictures_after(codec) if batch.pictures else ()
@@ -209,7 +213,7 @@ class Journal:
         entry.vectors = batch.placed(row)
         entry.tombstones = list(batch.tombstones)
         entry.model = batch.model
-        self.cursor = entry.cursor
+        self.cursor, self.hidden = entry.cursor, 0
         return entry
 
     def _write(self, given: Iterable[packing.Body], number: int, at: int, added: int, deleted: int) -> Entry:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from memvid_core.journal import frames
 from memvid_core.journal.entries import Batch, CommitFrame
 from memvid_core.journal.frames import FIRST_VERSION, Flag, FrameHeader, Kind
+from memvid_core.video.headed import Headed, fits_better
 from memvid_core.video.shown import Shown
 
 __all__ = ["Body", "Payloads", "bodies", "chain", "picture_bodies"]
@@ -122,6 +123,7 @@ class Payloads:
     ) -> None:
         self._given = given
         self._version = version
+        self._unpadded = version >= frames.UNPADDED_VERSION
         self._flags = frames.metric_flags(metric)
         self._capacity = capacity
         self.commit = commit
@@ -134,11 +136,18 @@ class Payloads:
                 if header.kind in (Kind.RECORDS, Kind.VECTORS):
                     self.with_rows[len(digests)] = header if i == 0 else header._replace(items=0)
                 digests.append(xxhash.xxh3_64_digest(payload))
-                yield Shown(payload) if header.kind == Kind.PICTURE else payload
+                yield Shown(payload) if header.kind == Kind.PICTURE else self._laid_out(payload, header.kind)
         linked = chain(self.commit, digests)
         self.commit = msgspec.structs.replace(self.commit, frames=len(digests) + 1, chain=linked)
         last = FrameHeader(Kind.COMMIT, self._flags, 0, self.commit.rows, self.commit.number)
-        yield from frames.pack(last, msgspec.msgpack.encode(self.commit), 1 << 30, self._version)
+        [payload] = frames.pack(last, msgspec.msgpack.encode(self.commit), 1 << 30, self._version)
+        yield self._laid_out(payload, last.kind)
+
+    def _laid_out(self, payload: bytes, kind: int) -> bytes:
+        """Return a payload in the layout that takes the least space; HEADER frames tell older readers the version."""
+        if not self._unpadded or kind == Kind.HEADER or not fits_better(len(payload), matrix=kind == Kind.VECTORS):
+            return payload
+        return Headed(payload)
 
 
 def chain(commit: CommitFrame, digests: Iterable[bytes]) -> bytes:

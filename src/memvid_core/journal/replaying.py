@@ -34,7 +34,7 @@ class Replay:
     judged by its readable parts.
 
     Args:
-        journal: The journal to read; its ``cursor``, ``torn_bytes`` and ``unfinished`` are updated.
+        journal: The journal to read; its ``cursor`` and what it tells of its end are updated.
         since: The position to start from.
         acknowledged: The byte offset up to which commits are known to be durable.
     """
@@ -52,7 +52,7 @@ class Replay:
     def entries(self) -> Iterator[Entry]:
         """Yield the commits that count."""
         journal = self._journal
-        journal.torn_bytes, journal.torn_records, journal.unfinished = 0, 0, []
+        journal.torn_bytes, journal.torn_records, journal.unfinished, journal.hidden = 0, 0, [], 0
         journal.cursor = self._since
         journal.drop_tail(None)
         for found in journal.video.walk(self._since.position):
@@ -264,6 +264,7 @@ class Replay:
             number = reading.number
             if number is None or i > counting:
                 if number is None:
+                    self._journal.hidden += 1
                     reason = reading.fragment.damage or "the end of the file contains a commit that cannot be read"
                     self._report(reason, reading.fragment)
                 else:
@@ -292,9 +293,8 @@ class Replay:
         none = np.zeros(0, np.int64)
         at = Fragment(end.offset, end.offset, end.fragment, max(end.frame, last.number + 1), none, none)
         rows = max(piece.header.row + piece.header.items for piece in pieces)
-        made = CommitFrame(
-            last.header.commit, journal.last_time(), rows, rows - journal.cursor.row, 0, 0, NO_CHAIN, NO_CHAIN
-        )
+        number = max(last.header.commit, journal.cursor.commit + 1)  # a commit with its number may be back
+        made = CommitFrame(number, journal.last_time(), rows, rows - journal.cursor.row, 0, 0, NO_CHAIN, NO_CHAIN)
         yield self._taken(Reading(at, pieces), made)
 
     def _counts(self, reading: Reading) -> bool:

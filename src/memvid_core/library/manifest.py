@@ -15,7 +15,7 @@ from memvid_core.errors import (
     NotAMemoryError,
     UnsupportedFormatError,
 )
-from memvid_core.library.objects import Objects, digest
+from memvid_core.library.objects import MANIFESTS, Objects, digest
 from memvid_core.model import Metric, VectorDtype
 
 __all__ = [
@@ -41,7 +41,6 @@ __all__ = [
 
 FORMAT: Final = 1
 DESCRIPTION: Final = "library.json"
-_FOLDER: Final = "manifest"
 _DIGITS: Final = 20
 _NUMBER: Final = re.compile(f"[0-9]{{{_DIGITS}}}")
 _VERSIONS: Final = 1 << 40  # more than a library has
@@ -235,7 +234,7 @@ def write_description(objects: Objects, description: Description) -> None:
         MemoryExistsError: There is a library already.
     """
     data = _sealed(description)
-    objects.make_folder(_FOLDER)
+    objects.make_folder(MANIFESTS)
     objects.create(DESCRIPTION, data)
     objects.check_exclusive(DESCRIPTION, data)
 
@@ -257,7 +256,7 @@ def read_description(objects: Objects, where: str) -> Description:
 
 def manifest_name(version: int) -> str:
     """Return the name of a manifest."""
-    return f"{_FOLDER}/{version:0{_DIGITS}d}.json"
+    return f"{MANIFESTS}/{version:0{_DIGITS}d}.json"
 
 
 def _number(name: str) -> int | None:
@@ -267,7 +266,7 @@ def _number(name: str) -> int | None:
 
 def numbers(objects: Objects) -> list[int]:
     """Return the numbers of all versions, ascending, also of those that were removed: no number is used twice."""
-    return [number for name in objects.names(_FOLDER) if (number := _number(name)) is not None]
+    return [number for name in objects.names(MANIFESTS) if (number := _number(name)) is not None]
 
 
 def time_after(before: int) -> int:
@@ -281,7 +280,7 @@ def time_after(before: int) -> int:
 
 def versions(objects: Objects) -> list[int]:
     """Return the numbers of the versions that can be opened, ascending."""
-    found = objects.listing(_FOLDER)
+    found = objects.listing(MANIFESTS)
     kept = {number for name, state in found.items() if (number := _number(name)) and state.bytes != len(_REMOVED)}
     return [number for number in numbers(objects) if number in kept]
 

@@ -27,8 +27,10 @@ from memvid_core.system.atomic_files import create_file, remove_left, write_file
 from memvid_core.system.file_lock import still_named, system_lock, unshared
 from memvid_core.system.folders import paths_in
 
-__all__ = ["LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
+__all__ = ["MANIFESTS", "LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
 
+MANIFESTS: Final = "manifest"
+"""The folder of the manifests, which a library has from the beginning."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,120}(/[A-Za-z0-9_.-]{1,120})?")
 _LARGEST: Final = 1 << 30  # bytes of an object that is read into RAM
 _PIECE: Final = 1 << 20
@@ -338,7 +340,8 @@ class LocalObjects:
         """Create an object."""
         target = self.path(name)
         with storage_errors():
-            target.parent.mkdir(exist_ok=True)
+            if not name.startswith(f"{MANIFESTS}/"):  # this folder goes first when a library is removed
+                target.parent.mkdir(exist_ok=True)
             try:
                 create_file(target, data, lock=self.root / "library.json")
             except FileExistsError as exc:

@@ -79,7 +79,7 @@ class Memory(AsyncMemory):
             auto_compact: As in :meth:`open`.
             film: Whether the video says what it is: it begins with a title card, the file has a title, a comment and a
                 cover, and records may have pictures. A ``str`` is the title; True takes the name of the file. Needs
-                the extra ``film``. The file has format version 2. A memory in RAM has no film.
+                the extra ``film``. A memory in RAM has no film.
 
         Raises:
             MemoryExistsError: If the file exists.

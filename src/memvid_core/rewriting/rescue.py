@@ -82,7 +82,10 @@ def rescue(source: StrPath, target: StrPath) -> RescueReport:
         if os.path.lexists(made):
             remove_left(made)  # a process may have been killed at the very end
             raise MemoryExistsError(f"{made} exists; give another name")
-        size = origin.stat().st_size
+        try:
+            size = origin.stat().st_size
+        except FileNotFoundError as exc:
+            raise MemoryNotFoundError(f"{origin} does not exist") from exc
         found, header_lost, head = _copied(origin, made)
         return RescueReport(
             path=os.fspath(target),

@@ -273,18 +273,19 @@ def copy_live(
     drop_damaged: bool,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Conversion:
-    """Copy the live records of ``source`` in few large commits."""
+    """Copy the live records of ``source`` in few large commits: the state after its last commit when it is read first.
+
+    Both passes read the same open file, and end at the same commit: others may write or replace it meanwhile.
+    """
     total, last = 0, source.header.history_from
     tombstones: list[int] = []
     damage: list[Damage] = []
-    reader = Journal.open(source.video.target, "r")
-    try:
-        for entry in reader.replay(reader.start):
-            total, last = entry.cursor.row, entry.number
-            tombstones += entry.tombstones
-            damage += entry.damage
-    finally:
-        reader.close()
+    reader = source.again()
+    for entry in reader.replay(reader.start):
+        total, last = entry.cursor.row, entry.number
+        tombstones += entry.tombstones
+        damage += entry.damage
+    _check_damage([item for item in reader.unfinished if not item.restored], drop_damaged)
     live = np.ones(total, np.bool_)
     live[tombstones] = False
     header = _header(source, vectors, codec, last)
@@ -295,6 +296,7 @@ def copy_live(
         header,
         live,
         film=_film(source, codec),
+        upto=last,
         drop_damaged=drop_damaged,
         convert=vectors.applied,
         advance=advance,

@@ -366,7 +366,8 @@ def _checked(path: str) -> str:
     Raises:
         FileError: It is not below ``/memories``.
     """
-    if not path.startswith(ROOT):
+    given: object = path
+    if not isinstance(given, str) or not path.startswith(ROOT):
         raise FileError(f"Path must start with /memories, got: {path}")
     full = posixpath.normpath(f"{ROOT}/{path[len(ROOT) :].lstrip('/')}")
     if full != ROOT and not full.startswith(f"{ROOT}/"):

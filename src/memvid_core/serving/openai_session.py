@@ -144,7 +144,9 @@ class MemvidSession:
 def _encoded(item: Any) -> str:
     try:
         return json.dumps(item)
-    except (TypeError, ValueError, RecursionError) as exc:
+    except RecursionError as exc:  # its repr fails, too
+        raise InvalidInputError("an item of a session must be JSON, and is nested too deeply") from exc
+    except (TypeError, ValueError) as exc:
         raise InvalidInputError(f"an item of a session must be JSON, not {item!r:.80} ({exc})") from exc
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-__all__ = ["FlockLock", "RangeLock", "SystemLock", "still_named", "system_lock", "unshared"]
+__all__ = ["FlockLock", "RangeLock", "SystemLock", "locked", "still_named", "system_lock", "unshared"]
 
 _FAR: Final = 1 << 62  # beyond the end of any file; Windows can lock bytes that do not exist
 
@@ -133,6 +134,28 @@ def still_named(path: Path, descriptor: int) -> bool:
         return False
     here = os.fstat(descriptor)
     return (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev)
+
+
+@contextmanager
+def locked(path: Path, seconds: float) -> Iterator[None]:
+    """Hold the lock on a file, which is created, during a block, as far as the file system has locks.
+
+    Args:
+        path: The file.
+        seconds: How long to wait for the lock; then the block runs without it.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        file = unshared(os.open(path, flags, 0o666))
+    except OSError:
+        yield
+        return
+    with file:
+        lock, deadline = system_lock(), time.monotonic() + seconds
+        with suppress(OSError):
+            while not lock.try_lock(file.fileno()) and time.monotonic() < deadline:
+                time.sleep(0.001)
+        yield
 
 
 _unshared: weakref.WeakSet[io.FileIO] = weakref.WeakSet()

@@ -18,6 +18,7 @@ from memvid_core.model import FrameLocation
 from memvid_core.vectors.matrix import Matrix, narrow, normalized, widen
 from memvid_core.video.bitstream import MACROBLOCK_BYTES, escape_places
 from memvid_core.video.codec import ENVELOPE_BYTES, unseal
+from memvid_core.video.headed import head_of, is_headed
 
 __all__ = [
     "NOWHERE",
@@ -233,27 +234,32 @@ def without_gaps(coded: Bytes, phases: NDArray[np.int64], out: Bytes) -> None:
 
 def look_up(pictures: Pictures, frame: FrameLocation, dimension: int, dtype: str, row_bytes: int) -> FrameOfRows | None:
     """Find the matrix of a frame in its picture; None when it is damaged, or holds no such rows."""
-    picture = np.frombuffer(pictures.read(frame.offset, frame.size), dtype=np.uint8)[_LENGTH_BYTES:]
+    coded = pictures.read(frame.offset, frame.size)
+    head, begin = head_of(coded) if is_headed(coded) else (b"", _LENGTH_BYTES)
+    picture = np.frombuffer(coded, dtype=np.uint8)[begin:]
     places = escape_places(picture)
     positions = places - np.arange(len(places))  # in what has no escapes
     plain = (np.delete(picture, places) if len(places) else picture)[_START_BYTES:]
-    sealed = ENVELOPE_BYTES + int.from_bytes(plain[:4].tobytes(), "little")
-    if sealed > len(plain):
+    sealed = ENVELOPE_BYTES + int.from_bytes(head[:4] or plain[:4].tobytes(), "little")
+    if not len(head) < sealed <= len(head) + len(plain):
         return None
     try:
-        payload = unseal(_samples(plain, 0, sealed).data, frame.frame)
+        samples = _samples(plain, 0, sealed - len(head))
+        payload = unseal(head + samples.tobytes() if head else samples.data, frame.frame)
         place = pictures.matrix(payload, frame.frame)
     except DamagedFrameError:
         return None
     if place is None or place[2:4] != (dimension, dtype) or place[0] != frame.row:
         return None
     first, items, _, _, start = place
-    sample = ENVELOPE_BYTES + start
+    sample = ENVELOPE_BYTES + start - len(head)
+    if sample < 0:
+        return None
     before = _START_BYTES + int(crossed(0, sample))  # bytes of the picture before the matrix
     relative = positions - before
     length = int(crossed(sample, items * row_bytes - 1)) + 1
     matrix = np.frombuffer(payload, dtype=np.uint8, offset=start).reshape(items, row_bytes)
-    begin = frame.offset + _LENGTH_BYTES + before + int(np.count_nonzero(relative <= 0))
+    begin += frame.offset + before + int(np.count_nonzero(relative <= 0))
     escapes = relative[(relative > 0) & (relative < length)]
     return FrameOfRows(first, matrix, begin, sample % MACROBLOCK_BYTES, escapes)
 

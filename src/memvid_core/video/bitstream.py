@@ -18,16 +18,15 @@ __all__ = [
     "MACROBLOCK_BYTES",
     "START_CODE",
     "BitWriter",
-    "all_samples",
     "escape_places",
     "escaped",
     "filler_fits",
-    "large_samples",
     "parameter_sets",
     "pcm_samples",
     "pcm_starts",
     "rbsp_of",
     "samples_as_written",
+    "samples_of",
     "slice_nal",
     "unescaped",
 ]
@@ -35,6 +34,7 @@ __all__ = [
 MACROBLOCK_BYTES = 384
 _SEARCHED = 1 << 12  # bytes up to which a pattern search is as fast as NumPy
 _MANY = 256  # bytes that are left out one after the other in less time than by a mask
+_SMALL = 1 << 13  # bytes up to which a slice is read by Python faster than by NumPy
 _FEW = 8  # macroblocks up to which Python is faster than NumPy
 _NEXT_PCM = b"\x0d\x00"  # mb_type ue(25) of every macroblock after the first, and its alignment
 START_CODE = b"\x00\x00\x00\x01"
@@ -241,22 +241,29 @@ def pcm_samples(nal: bytes, size: int) -> bytes | None:
     return lines[:, 2:].tobytes()[:size]
 
 
-def all_samples(nal: bytes) -> bytes:
-    """Return all samples of a small slice that :func:`slice_nal` made, and the bytes after them; empty for other data.
+def samples_of(coded: bytes, start: int = 0) -> bytes | memoryview:
+    """Return all samples of a slice that :func:`slice_nal` made, and some bytes after them; empty for other data.
+
+    Args:
+        coded: Bytes that contain the slice, up to its end.
+        start: Where it begins.
+
+    Returns:
+        The samples; those of a large slice are valid until this thread's next call.
 
     Example:
-        >>> all_samples(slice_nal(b"hello", 1, 1, 0))[:5]
+        >>> samples_of(slice_nal(b"hello", 1, 1, 0))[:5]
         b'hello'
+        >>> bytes(samples_of(slice_nal(b"hello" * 2_000, 8, 8, 0))[:10_000]) == b"hello" * 2_000
+        True
     """
-    first, second = pcm_starts()
-    if nal.startswith(first):
-        coded = nal[len(first) :].replace(_ESCAPED, b"\x00\x00")
-    elif nal.startswith(second):
-        coded = nal[len(second) :].replace(_ESCAPED, b"\x00\x00")
-    else:
+    begin = next((start + len(each) for each in pcm_starts() if coded.startswith(each, start)), None)
+    if begin is None:
         return b""
-    step = MACROBLOCK_BYTES + 2
-    return b"".join([coded[at : at + MACROBLOCK_BYTES] for at in range(0, len(coded), step)])
+    if len(coded) - begin > _SMALL:
+        return _large_samples(np.frombuffer(coded, np.uint8, offset=begin))
+    plain, step = coded[begin:].replace(_ESCAPED, b"\x00\x00"), MACROBLOCK_BYTES + 2
+    return b"".join([plain[at : at + MACROBLOCK_BYTES] for at in range(0, len(plain), step)])
 
 
 class _Scratch(threading.local):
@@ -297,22 +304,8 @@ def escape_places(data: NDArray[np.uint8]) -> NDArray[np.int64]:
     return found
 
 
-def large_samples(coded: bytes, start: int) -> memoryview:
-    """Return all samples of a small slice that :func:`slice_nal` made, like :func:`all_samples`, if it is large.
-
-    Args:
-        coded: Bytes that contain the slice.
-        start: The place of its first sample.
-
-    Returns:
-        The samples of all whole macroblocks, valid until this thread's next call.
-
-    Example:
-        >>> coded = slice_nal(b"hello" * 100, 2, 1, 0)
-        >>> bytes(large_samples(coded, 5))[:500] == b"hello" * 100
-        True
-    """
-    plain = np.frombuffer(coded, np.uint8, offset=start)
+def _large_samples(plain: NDArray[np.uint8]) -> memoryview:
+    """Return the samples of all whole macroblocks, valid until this thread's next call."""
     places, kept = escape_places(plain), _scratch.of(len(plain))
     if len(places):
         plain = _without(plain, places, kept.plain)
@@ -387,6 +380,10 @@ def samples_as_written(samples: bytes, size: int, columns: int, rows: int, idr_p
 def filler_fits(nal: bytes, size: int, columns: int, rows: int) -> bool:
     """Return whether a slice with ``size`` payload samples ends like a picture of ``columns`` x ``rows``."""
     used = -(-size // MACROBLOCK_BYTES)
+    if not used:  # eight bits per macroblock after the header of the slice
+        plain, macroblocks = rbsp_of(nal), columns * rows
+        likely = macroblocks <= len(plain) <= macroblocks + len(_pcm_start(0)) + 1
+        return likely and any(plain == _filler(columns, rows, 0, odd) for odd in (0, 1))
     if not 0 < used <= columns * rows:
         return False
     start = len(_pcm_start(0) if nal.startswith(_pcm_start(0)) else _pcm_start(1))

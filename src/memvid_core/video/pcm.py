@@ -21,13 +21,12 @@ from memvid_core.errors import CodecError, DamagedFrameError
 from memvid_core.video.bitstream import (
     MACROBLOCK_BYTES,
     START_CODE,
-    all_samples,
     filler_fits,
-    large_samples,
     parameter_sets,
     pcm_samples,
     pcm_starts,
     samples_as_written,
+    samples_of,
     slice_nal,
     unescaped,
 )
@@ -43,6 +42,7 @@ from memvid_core.video.codec import (
     unseal,
     unsealed,
 )
+from memvid_core.video.headed import HEAD_PATTERN, Headed, fits_better, head_of, headed_sample, is_headed, sealed_headed
 from memvid_core.video.mp4 import init_segment
 from memvid_core.video.shown import MARK, Shown, coded_payload, coded_size, is_shown, sample, sealed_shown
 
@@ -55,8 +55,7 @@ __all__ = ["PcmCodec"]
 # sizes of the types matter: NumPy copies between equal types bit by bit.
 _RUN_16, _RUN_8 = np.dtype(np.complex128), np.dtype(np.uint64)
 
-_PICTURE = re.compile(b"|".join(map(re.escape, (*pcm_starts(), MARK))))
-_SMALL = 1 << 13  # bytes up to which a picture is read by Python faster than by NumPy
+_PICTURE = re.compile(b"|".join((*map(re.escape, (*pcm_starts(), MARK)), HEAD_PATTERN)))
 _LARGEST = 64 * 64 * MACROBLOCK_BYTES
 _BUDGET, _BUDGET_A_BYTE, _TRY = 1 << 24, 64, 256  # limits the work of searching for pictures, in bytes
 
@@ -120,7 +119,8 @@ class PcmCodec:
     def encode(self, payloads: Iterable[bytes], first: int) -> list[Sample]:
         """Code each payload as one picture in AVC sample format (a four-byte length before each NAL unit).
 
-        A payload of the class :class:`~memvid_core.video.shown.Shown` becomes the picture that it contains.
+        A payload of the class :class:`~memvid_core.video.shown.Shown` becomes the picture that it contains, one of the
+        class :class:`~memvid_core.video.headed.Headed` is coded in the layout that this is about.
         """
         samples: list[Sample] = []
         for number, payload in enumerate(payloads, first):
@@ -128,6 +128,9 @@ class PcmCodec:
                 raise CodecError(f"a payload of {len(payload)} bytes is too large for a frame of {self.capacity}")
             if isinstance(payload, Shown):
                 samples.append(sample(payload, number))
+                continue
+            if isinstance(payload, Headed) and fits_better(len(payload)):
+                samples.append(headed_sample(payload, number, self.columns, self.rows))
                 continue
             # Alternate with the frame number, so that consecutive IDR pictures differ across commits too.
             nal = slice_nal(seal(payload, number), self.columns, self.rows, number & 1)
@@ -142,7 +145,9 @@ class PcmCodec:
         """
         if is_shown(coded):
             return coded_payload(coded, number)
-        payload = unsealed(all_samples(coded[4:]), number) if len(coded) <= _SMALL else _large_payload(coded, number)
+        if is_headed(coded):
+            return unseal(sealed_headed(coded) or b"", number)
+        payload = unsealed(samples_of(coded, 4), number)
         if payload is not None:
             return payload
         try:
@@ -161,6 +166,9 @@ class PcmCodec:
         if is_shown(coded):
             found = coded_payload(coded, number)
             return found, sample(Shown(found), number)[0] == coded
+        if is_headed(coded):
+            found = self.decode(coded, number)
+            return found, self.encode([Headed(found)], number)[0][0] == coded
         odd = number & 1
         start = pcm_starts()[odd]
         if coded.startswith(start, 4) and coded[:4] == (len(coded) - 4).to_bytes(4, "big"):
@@ -192,7 +200,7 @@ class PcmCodec:
             budget -= 4 * len(sealed) + cost * (len(numbers) if known is None else known - number)
             if known is None:
                 continue
-            if is_shown(coded, match.start()):
+            if is_shown(coded, match.start()) or is_headed(coded, match.start()):
                 size = coded_size(coded, match.start())
             else:
                 size = int.from_bytes(coded[offset : offset + 4], "big") + 4
@@ -208,6 +216,9 @@ class PcmCodec:
         nal, sealed = coded[4:], _sealed(coded, 4)
         if sealed is None:
             return None
+        if is_headed(coded):
+            head, slice_at = head_of(coded)
+            nal, sealed = coded[slice_at:], sealed[len(head) :]
         sizes = [(16, 16), *((columns, rows) for columns in range(1, 65) for rows in range(1, 65))]
         return next((cls(c, r) for c, r in sizes if filler_fits(nal, len(sealed), c, r)), None)
 
@@ -221,16 +232,12 @@ class PcmCodec:
         return cls(columns, rows) if all(nal in entry.configuration for nal in own) else None
 
 
-def _large_payload(coded: bytes, number: int) -> bytes | None:
-    """Return the payload of a large picture, or None if it does not match its checksum when it is read as it lies."""
-    begin = next((4 + len(start) for start in pcm_starts() if coded.startswith(start, 4)), None)
-    return None if begin is None else unsealed(large_samples(coded, begin), number)
-
-
 def _sealed(coded: bytes, start: int) -> bytes | None:
     """Return the sealed payload in the slice that begins at ``start``, read without a decoder, or None."""
     if is_shown(coded, start):
         return sealed_shown(coded, start)
+    if is_headed(coded, start):
+        return sealed_headed(coded, start)
     head = pcm_samples(coded[start : start + 64], ENVELOPE_BYTES)
     if head is None:
         return None

@@ -64,7 +64,7 @@ class Walk:
         """The position after the fragment that was found last."""
         # Where frames may go on: fragments out of place raise ``end.frame``, and copies of earlier ones lower the last.
         self._next_frames = deque([position.frame], _RECENT)
-        self._most_intact = position.frame
+        self._most_intact = self._most_found = position.frame  # after the frames of intact fragments, and of any
 
     def found(self, size: int) -> Iterator[Fragment | TornTail]:
         """Yield the fragments up to the byte offset ``size``, then the torn tail, if any."""
@@ -109,13 +109,13 @@ class Walk:
         self.end = Position(fragment.end, max(self.end.frame, next_frame), fragment.sequence)
         if len(fragment):
             self._next_frames.append(next_frame)
-        if fragment.damage is None:
+        if fragment.damage in (None, _RESTORED):
             self._most_intact = max(self._most_intact, next_frame)
         return fragment
 
     def _firsts(self, *likely: int) -> Iterator[int]:
         """Yield the numbers that the next frame may have, the likely ones first."""
-        yield from dict.fromkeys((*likely, self._most_intact, *reversed(self._next_frames)))
+        yield from dict.fromkeys((*likely, self._most_intact, self._most_found, *reversed(self._next_frames)))
 
     def _numbered(self, found: Found, at: Position, certain: bool) -> Fragment:
         """Return an intact fragment with the frame number that its boxes and checksums agree on."""
@@ -280,6 +280,7 @@ class Walk:
         coded = self._file.read(at.offset, min(size, _SALVAGE_LIMIT))
         _, places = self._look(coded, size // _LEAST_FRAME + 1, first, at.frame)
         if places:
+            self._most_found = max(self._most_found, places[-1][0] + 1)
             first = min(first, places[0][0]) if footer is not None else places[0][0]
         damage = (
             "its boxes are damaged; frames were looked for one by one"

@@ -7,7 +7,6 @@ stays, and the mask of a search excludes it.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import ClosedError, IndexStaleError, InvalidInputError, StorageError
-from memvid_core.system.file_lock import system_lock, unshared
+from memvid_core.system.file_lock import locked
 from memvid_core.system.forks import free_in_forks
 from memvid_core.words.analyzer import ParsedQuery, parse, snippet
 from memvid_core.words.bm25 import (
@@ -117,7 +116,7 @@ class LexicalIndex:
                 return None  # a later sync may succeed; until then its rows must be added again
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._alone():
+            with locked(self._path.with_name(_LOCK), _LOCK_SECONDS):  # no other process opens or rebuilds it
                 return self._open_alone(self._path)
         except OSError as error:
             if isinstance(error, StorageError):
@@ -136,27 +135,6 @@ class LexicalIndex:
         return store
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Prevent other processes from opening or rebuilding the file, as far as the file system has locks."""
-        assert self._path is not None
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        try:
-            file = unshared(os.open(self._path.with_name(_LOCK), flags, 0o666))
-        except OSError:
-            yield
-            return
-        with file:
-            self._wait_for(file.fileno())
-            yield
-
-    @staticmethod
-    def _wait_for(descriptor: int) -> None:
-        lock, deadline = system_lock(), time.monotonic() + _LOCK_SECONDS
-        with suppress(OSError):  # the file system has no locks
-            while not lock.try_lock(descriptor) and time.monotonic() < deadline:
-                time.sleep(0.001)
-
-    @contextmanager
     def _healing(self) -> Iterator[None]:
         """Rebuild the file if it is damaged, and raise again: the caller adds the rows and repeats the call."""
         try:
@@ -171,7 +149,7 @@ class LexicalIndex:
         if path is None:
             self._stores = [PostingStore()]
         elif self._writable:
-            with self._alone():
+            with locked(path.with_name(_LOCK), _LOCK_SECONDS):  # no other process opens or rebuilds it
                 if _identity(path) == self._identity:  # otherwise another process has rebuilt it meanwhile
                     delete_store(path)
                 self._stores = [self._open_alone(path)]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from memvid_core import Library, Memory
+from memvid_core import Library, Memory, MemvidError
 from memvid_core.cli.failures import NOTHING, PARTLY
 from memvid_core.cli.places import is_library, memory_place
 from tests.core.cli.running import memvid
@@ -131,3 +132,43 @@ def test_what_names_a_library(tmp_path: Path) -> None:
     refused = memvid("view", "--no-open", tmp_path)
     assert (refused.code, refused.out) == (6, "")
     assert "is a folder: give the .mp4 file of a memory, or the folder of a library" in refused.err
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new folder", "folder of the user"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_build_that_fails_while_another_commits_removes_nothing_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, moment: str
+) -> None:
+    path, notes = tmp_path / "lib", tmp_path / "notes.jsonl"
+    notes.write_text('{"id": "a", "text": "one"}\n{"id": 7}\n', "utf-8")
+    if there:
+        path.mkdir()
+    others: list[Library] = []
+    committed: list[str] = []
+
+    def commit() -> None:
+        with others.pop() as other:
+            try:
+                committed.extend(other.add(["of another process"], ids=["b"]))
+            except MemvidError:
+                return
+
+    def removed(folder: Path, rmdir: Callable[[Path], None] = Path.rmdir) -> None:
+        if folder.name != "manifest":
+            return rmdir(folder)
+        others.append(Library.open(path))
+        if moment == "before":
+            commit()
+        return rmdir(folder)
+
+    monkeypatch.setattr(Path, "rmdir", removed)
+    assert memvid("library", "build", path, notes).code != 0
+    monkeypatch.undo()
+    if moment == "after":
+        commit()
+    assert bool(committed) == (moment == "before")
+    if committed:
+        with Library.open(path) as library:
+            assert [record.id for record in library] == ["b"]
+    else:
+        assert not (path / "library.json").exists()

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from memvid_core import DamageWarning, Memory, MemvidError
+from memvid_core.engine.damage_evidence import unreadable_bytes
+from memvid_core.journal import Journal
 
 ROWS, DIMENSION = 40, 16
 VECTORS = np.random.default_rng(3).standard_normal((ROWS + 2, DIMENSION)).astype(np.float32)
@@ -99,7 +101,7 @@ def test_index_that_was_made_of_the_damaged_file_is_rebuilt(
 @pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning", "ignore::memvid_core.TornTailWarning")
 def test_commits_after_the_damage_stay_when_the_damaged_bytes_are_back(whole: Path, tmp_path: Path) -> None:
     data = whole.read_bytes()
-    for at in np.linspace(600, len(data) - 700, 8).astype(int).tolist():
+    for at in np.linspace(600, len(data) - 1_300, 8).astype(int).tolist():  # not in the last commit
         path = tmp_path / f"{at}.mp4"
         path.write_bytes(zeroed(data, at))
         with Memory.open(path, "a") as memory:
@@ -111,3 +113,84 @@ def test_commits_after_the_damage_stay_when_the_damaged_bytes_are_back(whole: Pa
             assert_all_there(memory, ROWS + 2)
         with Memory.open(path) as memory:  # that a commit was written after a damaged one may still be reported
             assert_all_there(memory, ROWS + 2)
+
+
+@pytest.fixture
+def deleted(tmp_path: Path) -> tuple[bytes, int]:
+    """The bytes of a memory whose last commit is a deletion, and where that begins."""
+    with Memory.create(tmp_path / "m.mp4", "given") as memory:
+        add(memory, 0, ROWS)
+        start = (tmp_path / "m.mp4").stat().st_size
+        memory.delete(["1"])
+    return (tmp_path / "m.mp4").read_bytes(), start
+
+
+def is_unreadable(memory: Memory) -> bool:
+    return any("no frame can be read" in damage.reason for damage in memory.info().damage)
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning")
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_last_commit_that_comes_back_hides_no_later_one(
+    deleted: tuple[bytes, int], tmp_path: Path, indexed: bool
+) -> None:
+    (data, start), unreadable = deleted, 0
+    for at in range(start, len(data) - 500, 60):
+        path = tmp_path / f"{at}.mp4"
+        path.write_bytes(zeroed(data, at))
+        with Memory.open(path, "a") as memory:
+            lost = is_unreadable(memory)
+            add(memory, ROWS, ROWS + 1)
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(data[at : at + 512])
+        if not indexed:
+            shutil.rmtree(f"{path}.index")
+        with Memory.open(path) as memory:
+            if lost or indexed:  # otherwise the later commit is taken for a copy, which is reported
+                assert_all_there(memory, ROWS + 1)
+            assert memory.info().records >= ROWS - 1
+        unreadable += lost
+    assert unreadable
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning")
+def test_an_unreadable_commit_is_named_after_later_ones(deleted: tuple[bytes, int], tmp_path: Path) -> None:
+    data, start = deleted
+    path, before = tmp_path / "broken.mp4", tmp_path / "before"
+    path.write_bytes(zeroed(data, start + 100))
+    with Memory.open(path, "a") as memory:
+        add(memory, ROWS, ROWS + 1)
+        assert is_unreadable(memory)
+    shutil.copytree(f"{path}.index", before)
+    with Memory.open(path, "a") as memory:
+        add(memory, ROWS + 1, ROWS + 2)
+    shutil.rmtree(f"{path}.index")
+    shutil.copytree(before, f"{path}.index")  # as if the process had been killed before the index was updated
+    for _ in range(2):
+        with Memory.open(path) as memory:
+            assert is_unreadable(memory)
+            assert memory.info().records == ROWS + 2
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning")
+def test_damage_that_is_restored_while_it_is_recorded_is_forgotten(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, recorded = whole.read_bytes(), 0
+    for at in np.linspace(800, len(data) - 1_300, 8).astype(int).tolist():
+        path = tmp_path / f"{at}.mp4"
+        path.write_bytes(zeroed(data, at))
+
+        def restored_first(journal: Journal, start: int, stop: int, path: Path = path) -> bytes:
+            nonlocal recorded
+            recorded += 1
+            path.write_bytes(data)
+            return unreadable_bytes(journal, start, stop)
+
+        with monkeypatch.context() as patched:
+            patched.setattr("memvid_core.engine.indexing.unreadable_bytes", restored_first)
+            Memory.open(path).close()
+        path.write_bytes(data)
+        assert_whole(path, ROWS)
+    assert recorded

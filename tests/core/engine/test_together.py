@@ -1,4 +1,4 @@
-"""The words of a question that stand together: what a text gets for them, and where the ranking uses it."""
+"""Where the words of a question stand: what a text gets for it, and where the ranking uses it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from memvid_core import CallableEmbedder, DamageWarning, Memory
-from memvid_core.engine.together import together
+from memvid_core.engine.ranking import Ranked
+from memvid_core.engine.together import COMPARED, beginning, rescored, together
 from tests.core.parity_boxes import without_parity
 
 APART = "The wing was painted in a hall where nobody had time to ask why the jet was late, or if it stalled at all."
 CLOSE = "Nobody had time to ask why the jet wing stalled, or in which hall it was painted, or if it was late at all."
 OTHERS = [f"Report {number} says that the weather over field {number} stayed dry all week." for number in range(40)]
 QUESTION = "Why had the jet wing stalled?"
+PARTS = ("dense", "lexical", "together", "beginning")
 
 
 @pytest.fixture
@@ -42,8 +44,61 @@ def test_endings_and_particles_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize("question", ["", "   ", '"', "-jet", "je*", "東京大学", "?!"])
-def test_questions_without_words_that_can_stand_together(question: str) -> None:
+def test_questions_without_words_that_can_stand_anywhere(question: str) -> None:
     assert together([APART, "東京大学"], question).tolist() == [0.0, 0.0]
+    assert beginning([APART, "東京大学"], question).tolist() == [0.0, 0.0]
+
+
+def test_a_word_at_the_beginning_counts_the_more_the_earlier_it_stands() -> None:
+    filler = "and " * 100
+    texts = [f"jet {filler}", f"{'and ' * 25}jet {filler}", f"{'and ' * 49}jet {filler}", f"{'and ' * 50}jet"]
+    assert beginning(texts, "jet wing").tolist() == pytest.approx([0.5, 0.25, 0.01, 0.0])
+
+
+def test_a_short_text_gets_as_much_for_its_beginning_as_a_long_one() -> None:
+    texts = ["jet wing and so", "jet wing " + "and " * 46, "jet wing " + "and " * 500]
+    assert beginning(texts, "jet").tolist() == [1.0, 1.0, 1.0]
+    assert beginning(["and so jet wing"], "jet").tolist() == [0.5]
+
+
+def test_repetitions_and_later_places_add_nothing_to_a_beginning() -> None:
+    assert beginning(["jet jet jet jet"], "jet wing").tolist() == [0.5]
+    assert beginning(["제트기의 날개. 제트기와 날개"], "날개").tolist() == [0.75]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\n", "?!", "x" * 5_000, "jet" * 2_000, "\u0301" * 2_000])
+def test_beginnings_without_the_words(text: str) -> None:
+    assert beginning([text], "jet wing").tolist() == [0.0]
+
+
+def test_a_text_that_begins_with_the_words_comes_first() -> None:
+    subject = "Landing gear: how it is checked each winter, when the crew has time, and by whom this is signed."
+    aside = "How it is checked each winter, when the crew has time, and by whom this is signed: landing gear."
+    with closing(Memory.create(":memory:")) as memory:
+        memory.add([aside, subject, *OTHERS], ids=["aside", "subject", *(f"report {n}" for n in range(len(OTHERS)))])
+        assert [hit.id for hit in memory.search("landing gear", 2, mode="lexical")] == ["aside", "subject"]
+        first, second = memory.search("landing gear", 2, explain=True)
+        assert (first.id, second.id) == ("subject", "aside")
+        assert first.explain is not None
+        assert second.explain is not None
+        assert first.explain["beginning"] > second.explain["beginning"] > 0
+
+
+def test_beginnings_count_less_the_more_a_model_is_trusted() -> None:
+    rows, scores = np.arange(COMPARED + 1), np.linspace(1, 0.5, COMPARED + 1).astype(np.float32)
+    half = (scores / 2).astype(np.float32)
+    ranked = Ranked(rows, scores, parts={"dense": half, "lexical": half})
+    texts = [f"{'and ' * (COMPARED - place)}jet" for place in range(COMPARED)]
+    gained = []
+    for trust in (0.0, 0.25, 0.5, 1.0):
+        found = rescored(ranked, texts, "jet", COMPARED + 1, trust)
+        assert set(found.parts) == {"dense", "lexical", "beginning"}
+        assert np.allclose(np.sum(list(found.parts.values()), axis=0), found.scores)
+        assert float(found.scores.max()) <= 1
+        gained.append(float(found.parts["beginning"].max()))
+    assert gained == sorted(gained, reverse=True)
+    assert gained[-1] == 0
+    assert found.rows.tolist() == rows.tolist()
 
 
 def test_a_text_with_the_words_together_comes_first(memory: Memory) -> None:
@@ -54,7 +109,7 @@ def test_a_text_with_the_words_together_comes_first(memory: Memory) -> None:
     assert first.explain["together"] > second.explain["together"] > 0
     for hit in (first, second):
         assert hit.explain is not None
-        assert sum(hit.explain[part] for part in ("dense", "lexical", "together")) == pytest.approx(hit.score, abs=1e-6)
+        assert sum(hit.explain[part] for part in PARTS) == pytest.approx(hit.score, abs=1e-6)
         assert 0 <= hit.score <= 1
 
 
@@ -79,7 +134,7 @@ def test_explicit_weights_and_ranks_compare_no_texts(memory: Memory) -> None:
         assert set(hit.explain) == {"dense", "lexical"}
 
 
-def test_vectors_of_a_model_compare_no_texts() -> None:
+def test_vectors_of_a_model_compare_beginnings_only() -> None:
     """A model has read the sentences."""
 
     def embed(texts: list[str]) -> np.ndarray:
@@ -89,7 +144,7 @@ def test_vectors_of_a_model_compare_no_texts() -> None:
         memory.add([APART, CLOSE, *OTHERS])
         for hit in memory.search(QUESTION, 3, explain=True):
             assert hit.explain is not None
-            assert "together" not in hit.explain
+            assert set(hit.explain) == {"dense", "lexical", "beginning"}
 
 
 def test_a_damaged_text_that_is_compared_is_left_out(tmp_path: Path) -> None:

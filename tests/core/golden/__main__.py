@@ -10,7 +10,7 @@ from PIL import Image
 from memvid_core import Memory
 from memvid_core.journal.frames import FORMAT_VERSION
 from tests.core.embedders import embed
-from tests.core.golden.content import PICTURED, RECORDS, REPLACED
+from tests.core.golden.content import MANY, PICTURED, RECORDS, REPLACED
 
 path = Path(__file__).with_name(f"format-{FORMAT_VERSION}.mp4")
 image = io.BytesIO()
@@ -21,3 +21,4 @@ with Memory.create(path, embed, codec_options=options, description="golden", fil
         memory.add(text, metadata, record_id, pictures=image.getvalue() if record_id in PICTURED else None)
     memory.delete("gone")
     memory.add(*REPLACED[1:], REPLACED[0])
+    memory.add([text for _, text, _ in MANY], [metadata for _, _, metadata in MANY], [name for name, _, _ in MANY])

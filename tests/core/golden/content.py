@@ -14,3 +14,5 @@ RECORDS: list[tuple[str, str, dict[str, Any]]] = [
 PICTURED = ("plain", "long")
 """The records with a picture, in files of format 2 and later."""
 REPLACED: tuple[str, str, dict[str, Any]] = ("changed", "After.", {"version": 2})
+MANY: list[tuple[str, str, dict[str, Any]]] = [(f"many-{i}", f"Text {i} of many.", {"i": i}) for i in range(24)]
+"""Records that were added at once, at the end of files of format 3 and later: their vectors need little padding."""

@@ -168,7 +168,7 @@ class TestWhatCounts:
     def test_a_file_cut_short_keeps_what_was_acknowledged(self, tmp_path: Path) -> None:
         target, journal, entries = made()
         data, path = target.getvalue(), tmp_path / "m.mp4"
-        cut = entries[3].start + 900  # records are there, vectors are not
+        cut = entries[3].row_frames[-1].offset + 10  # records are there, vectors are not
         opened, found = replayed(data[:cut], acknowledged=len(data))
         assert ids(found) == ALL
         assert sum(item.vectors for item in found[-1].damage) == 2

@@ -40,8 +40,8 @@ def test_a_body_of_any_size_is_carried_by_as_many_frames_as_it_takes(
 
 def test_a_newer_version_kind_or_flag_is_refused_by_name() -> None:
     (payload,) = frames.pack(FrameHeader(Kind.RECORDS, 0, 0, 0, 1), b"", 1000)
-    newer = payload[:4] + b"\x03" + payload[5:]
-    with pytest.raises(UnsupportedFormatError, match="version 3"):
+    newer = payload[:4] + b"\x04" + payload[5:]
+    with pytest.raises(UnsupportedFormatError, match="version 4"):
         frames.parse(newer, 0)
     for kind, flags in [(99, 0), (Kind.BLOBS, 0), (Kind.RECORDS, Flag.ENCRYPTED), (Kind.RECORDS, 1 << 9)]:
         (unknown,) = frames.pack(FrameHeader(kind, flags, 0, 0, 1), b"", 1000)

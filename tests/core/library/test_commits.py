@@ -75,6 +75,7 @@ def test_a_killed_build_leaves_the_library_as_it_was(tmp_path: Path, killed_at: 
 
 def test_the_name_of_a_manifest_is_taken_once(tmp_path: Path) -> None:
     objects, won = LocalObjects(tmp_path), []
+    objects.make_folder("manifest")
     ready = threading.Barrier(8)
 
     def commit(number: int) -> None:
@@ -103,6 +104,7 @@ def test_a_file_system_without_links_has_one_winner_too(tmp_path: Path, monkeypa
     monkeypatch.setattr("os.name", "posix")
     objects = LocalObjects(tmp_path)
     objects.create("library.json", b"1")
+    objects.make_folder("manifest")
     objects.create("manifest/1", b"2")
     with pytest.raises(FileExistsError):
         objects.create("manifest/1", b"3")

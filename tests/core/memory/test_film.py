@@ -110,7 +110,7 @@ def test_pictures_stay_with_their_records(tmp_path: Path) -> None:
         with av.open(str(each)) as container:
             assert container.metadata["title"] == "Colors"
         with Memory.open(each, embedder=embed) as again:
-            assert again.info().format_version == 2
+            assert again.info().format_version == 3
             assert [record.id for record in again.search("water", mode="lexical")] == ["blue"]
 
 

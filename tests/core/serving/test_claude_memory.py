@@ -235,3 +235,11 @@ def test_tools_in_several_threads_and_objects_lose_no_edit(tmp_path: Path) -> No
 def test_a_scope_names_an_owner(scope: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match="owner"):
         serving.MemvidMemoryTool(Memory.create(":memory:"), scope)
+
+
+@pytest.mark.parametrize("path", [None, 1, ["/memories/a.txt"], b"/memories/a.txt"])
+def test_a_path_that_is_no_text_is_an_error_that_the_model_reads(path: Any) -> None:
+    files = MemoryFiles(Memory.create(":memory:"))
+    for command in ({"command": "view"}, {"command": "create", "file_text": "a"}, {"command": "delete"}):
+        with pytest.raises(InvalidInputError, match="must start with /memories"):
+            files.run({**command, "path": path})

@@ -18,6 +18,8 @@ from tests.other_packages import folder_with
 pytestmark = pytest.mark.long
 
 CALLS = """
+import gc
+gc.disable()  # a fifth of the time in which the frameworks are imported
 import asyncio, json, sys
 server, url = json.loads(sys.argv[1]), sys.argv[2]
 

@@ -155,3 +155,13 @@ async def test_what_is_no_session_is_refused(tmp_path: Path) -> None:
     assert await session.get_items() == [{"role": "user", "content": "\ud800"}]
     with Memory.create(tmp_path / "m.mp4"), Memory.open(tmp_path / "m.mp4") as reader, pytest.raises(ReadOnlyError):
         await serving.MemvidSession("s", reader).add_items([{"role": "user", "content": "x"}])
+
+
+def test_an_item_that_is_nested_too_deeply_is_refused() -> None:
+    item: Any = object()
+    for _ in range(20_000):
+        item = {"content": item}
+    session = serving.MemvidSession("deep", Memory.create(":memory:"))
+    with pytest.raises(InvalidInputError, match="nested too deeply"):
+        asyncio.run(session.add_items([item]))
+    assert asyncio.run(session.get_items()) == []

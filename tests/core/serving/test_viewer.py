@@ -327,7 +327,7 @@ def test_damage_is_named_and_what_is_no_memory_is_refused(
     (tmp_path / "foreign.mp4").write_bytes(head + mp4.mdat_header(1000) + bytes(1000))
     (tmp_path / "junk.mp4").write_bytes(bytes(range(256)) * 40)
     (tmp_path / "empty.mp4").write_bytes(b"")
-    (tmp_path / "newer.mp4").write_bytes(one_frame(version=3))
+    (tmp_path / "newer.mp4").write_bytes(one_frame(version=4))
     (tmp_path / "encrypted.mp4").write_bytes(one_frame(flags=2))
     with monkeypatch.context() as patched:  # a block that claims a gigabyte: refused before memory is taken
         claim = b"\x28\xb5\x2f\xfd\xe0" + (1 << 30).to_bytes(8, "little") + b"\x01\0\0"

@@ -372,6 +372,15 @@ def test_expired_items_can_be_left_until_they_are_swept(make: MakeStore, clock: 
     assert [item.key for item in store.search(HERE)] == ["other", "another"]
 
 
+def test_a_clock_that_is_set_right_again_delays_no_sweep(make: MakeStore, clock: Clock) -> None:
+    store = make(ttl={"omit_expired": False, "sweep_interval_minutes": 30, "refresh_on_read": False})
+    clock.pass_minutes(-24 * 60)
+    store.put(HERE, "k", {"text": "tea"}, ttl=10)
+    clock.pass_minutes(40)
+    store.put(HERE, "other", {"text": "tea"})
+    assert [item.key for item in store.search(HERE)] == ["other"]
+
+
 def test_an_item_put_after_the_last_one_expired_is_a_new_one(make: MakeStore, clock: Clock) -> None:
     store = make()
     store.put(HERE, "k", {"text": "tea"}, ttl=1)

@@ -216,3 +216,12 @@ async def test_messages_stay_in_order_if_the_clock_is_set_back(tmp_path: Path, m
         assert [message.content for message in await store.archive_oldest_messages("talk", 4)] == said[:4]
         await store.add_message("talk", ChatMessage("last"))
         assert [message.content for message in await store.get_messages("talk", None)] == [*said, "last"]
+
+
+@pytest.mark.parametrize("index", [None, "0", 0.0, True])
+async def test_an_index_that_is_no_integer_deletes_nothing(index: Any) -> None:
+    store = MemvidChatStore()
+    await store.add_message("key", ChatMessage(role="user", content="stays"))
+    with pytest.raises(InvalidInputError):
+        await store.delete_message("key", index)
+    assert await store.count_messages("key") == 1

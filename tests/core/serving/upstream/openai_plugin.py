@@ -35,4 +35,4 @@ def pytest_configure() -> None:
     """Replace the class before the tests import it."""
     replaced: Any = agents
     replaced.SQLiteSession = InPlace
-    sqlite_session.SQLiteSession = InPlace  # type: ignore[misc, assignment]
+    sqlite_session.SQLiteSession = InPlace

@@ -153,7 +153,7 @@ def test_no_question_learns_what_a_memory_that_grows_by_single_records_could(
     monkeypatch.setattr(evidence, "weight", refused)
     with Memory.open(tmp_path / "m.mp4", "a", embedder=embedder) as memory:
         first = memory.search("bara", explain=True, mode=mode)
-        memory.delete(["1", "2"])  # the copy has other rows
+        memory.delete([hit.id for hit in first[-2:]])  # the copy has other rows
         memory.compact()
     with Memory.open(tmp_path / "m.mp4", embedder=embedder) as memory:
         assert memory.search("bara", k=1, explain=True, mode=mode)[0].id == first[0].id

@@ -42,7 +42,7 @@ def added(here: Library, there: Library, questions: list[Any]) -> tuple[float, f
         walls = []
         for library in (here, there):
             begun = time.perf_counter()
-            library.search(text, K, embedding=vector)
+            library.search(text, K, embedding=vector, timeout=120.0)
             walls.append(1000 * (time.perf_counter() - begun))
         taken.append(walls[0])
         more.append(walls[1] - walls[0])
@@ -93,7 +93,7 @@ def main() -> None:
                     killed(ray, executor)
                     died = time.perf_counter()
                 try:
-                    found: LibraryHits = there.search(text, K, embedding=vector, timeout=30.0)
+                    found: LibraryHits = there.search(text, K, embedding=vector, timeout=60.0)
                 except IncompleteSearchError as error:
                     incomplete += 1
                     wrong += not error.report.failed

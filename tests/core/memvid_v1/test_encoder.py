@@ -278,8 +278,9 @@ class TestBuilding:
             encoder.build_video(tmp_path / "m.mp4", tmp_path / "m.json")
         with MemvidRetriever(tmp_path / "m.mp4") as retriever:
             assert (len(retriever), retriever.get_chunk_by_id(0)) == (1, "new")
-        folder, owner = sorted(path.name for path in (tmp_path / "m.mp4.index").iterdir())
+        folder, owner, second = sorted(path.name for path in (tmp_path / "m.mp4.index").iterdir())
         assert owner == f"owner-{folder.partition('-')[0]}"  # the index of the old memory is gone
+        assert second == f"second-{owner}"
         (tmp_path / "film.mp4").write_bytes(b"a film")
         with pytest.raises(NotAMemoryError, match="is not a memory and is not replaced"):
             encoder.build_video(tmp_path / "film.mp4")

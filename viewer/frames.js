@@ -39,6 +39,19 @@ function unescaped(nal, at, size) {
   return to === size ? out : out.subarray(0, to);
 }
 
+// Returns where `size` bytes without emulation prevention end that begin at `at`.
+function endOf(nal, at, size) {
+  for (let zeros = 0; size > 0 && at < nal.length; at++) {
+    if (nal[at] === 3 && zeros > 1) {
+      zeros = 0;
+      continue;
+    }
+    zeros = nal[at] ? 0 : zeros + 1;
+    size--;
+  }
+  return at;
+}
+
 // Returns the payload of a picture to look at: envelope and header are in the message before it, the slice is the rest.
 function payloadShown(picture, number) {
   const head = unescaped(picture, 4 + MARK.length, ENVELOPE + HEADER_BYTES);
@@ -56,14 +69,17 @@ function payloadShown(picture, number) {
 export function payloadOf(picture, number) {
   if (startsWith(picture, 4, MARK)) return payloadShown(picture, number);
   const headed = picture[4] === 6 && picture[5] === 5 && startsWith(picture, 7, [...HEAD_MARK]);
-  const nal = picture.subarray(headed ? 8 + view(picture).getUint32(0) : 4);
-  const before = headed ? Math.max(picture[6] - HEAD_MARK.length, ENVELOPE) : 0; // bytes of envelope and payload in the message
+  const before = headed ? Math.max(picture[6] - HEAD_MARK.length, 0) : 0; // bytes of envelope and payload in the message
+  // The lengths before the NAL units are not used: damage to them does not matter.
+  const nal = picture.subarray(headed ? endOf(picture, 7 + HEAD_MARK.length, before) + 5 : 4);
   const start = STARTS.find((each) => startsWith(nal, 0, each)) ?? (headed ? [] : null);
   if (!start) throw new Damaged("it is not a picture of a memory");
   const head = headed ? unescaped(picture, 7 + HEAD_MARK.length, before) : unescaped(nal, start.length, ENVELOPE);
   if (head.length < ENVELOPE) throw new Damaged("it is too short for a payload");
   const size = view(head).getUint32(0, true);
-  const used = Math.max(Math.ceil((size + ENVELOPE - before) / MACROBLOCK), 0);
+  const inside = size + ENVELOPE - (headed ? head.length : 0); // bytes in the slice
+  if (inside < 0) throw new Damaged("its length does not match its bytes");
+  const used = Math.ceil(inside / MACROBLOCK);
   if (used * (MACROBLOCK + 2) > nal.length + 64) throw new Damaged("its length does not match its bytes");
   const samples = unescaped(nal, start.length, Math.max(used * (MACROBLOCK + 2) - 2, 0));
   for (let i = 1; i < used; i++) {
@@ -72,10 +88,10 @@ export function payloadOf(picture, number) {
   }
   let payload = samples.subarray(ENVELOPE, ENVELOPE + size);
   if (headed) {
-    payload = new Uint8Array(Math.max(size, before - ENVELOPE));
+    if (samples.length < inside) throw new Damaged("its picture is cut");
+    payload = new Uint8Array(size);
     payload.set(head.subarray(ENVELOPE));
-    payload.set(samples.subarray(0, payload.length + ENVELOPE - before), before - ENVELOPE);
-    payload = payload.subarray(0, size);
+    payload.set(samples.subarray(0, inside), head.length - ENVELOPE);
   }
   if (payload.length < size || xxh3(payload, number) !== view(head).getBigUint64(4, true)) {
     throw new Damaged("its checksum does not match its bytes");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from copy import copy
 from itertools import accumulate
 from typing import Any, Final
 
@@ -171,11 +172,13 @@ class Indexer:
     def _restored(self, before: Cursor) -> bool:
         """Return whether another program has restored the commit after ``before``, which was damaged when it was read.
 
-        Otherwise damage would be recorded for ever, with whole bytes as evidence.
+        Otherwise damage would be recorded for ever, with whole bytes as evidence. What is damage only because of
+        earlier commits, such as vectors of another dimension, is damage again.
         """
-        again = self._epoch.journal.again()
-        again.known = self._epoch.journal.known
-        found = next(again.replay(before), None)
+        journal = self._epoch.journal
+        again = journal.again()
+        again.known = journal.known
+        found = next(again.replay(before, contents=copy(journal.contents)), None)
         return found is not None and not found.damage
 
     def take_run(self, run: Sequence[tuple[Entry, int]], embedder: Embedder | None) -> None:

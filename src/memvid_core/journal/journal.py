@@ -14,6 +14,7 @@ import msgspec
 from memvid_core.errors import MemoryFileError, NotAMemoryError, ReadOnlyError
 from memvid_core.journal import frames, packing
 from memvid_core.journal.checking import head_checksum
+from memvid_core.journal.contents import Contents
 from memvid_core.journal.entries import Batch, CommitFrame, Cursor, Entry, Header
 from memvid_core.journal.frames import FrameHeader, Kind
 from memvid_core.journal.header import after, open_head, start_at
@@ -56,6 +57,8 @@ class Journal:
         """The number of readable records in it. They do not count; they are copied before they are removed."""
         self.unfinished: list[Damage] = []
         self.hidden = 0  # fragments at the end that may be commits, but of which nothing can be read
+        self.contents: Contents | None = None
+        """What the last replay knows of the commits that it has read, such as the dimension of their vectors."""
         self.known: Known | None = None
         """The knowledge of an index about this file, for a replay of damaged parts."""
         self._aside: TornTail | None = None  # a torn tail to copy before the next append removes it
@@ -250,7 +253,7 @@ class Journal:
             self.holds(self.cursor)
         return max(_now(), self._last[1])
 
-    def replay(self, since: Cursor, *, acknowledged: int = 0) -> Iterator[Entry]:
+    def replay(self, since: Cursor, *, acknowledged: int = 0, contents: Contents | None = None) -> Iterator[Entry]:
         """Yield the commits after ``since``, oldest first, decoded, and move ``cursor`` after each.
 
         The ``damage`` of an entry lists what cannot be read. A partly unreadable commit counts if a later commit or
@@ -261,8 +264,9 @@ class Journal:
         Args:
             since: The position to start from.
             acknowledged: The byte offset up to which commits are known, such as by an index, to be durable.
+            contents: What another replay knows of the commits before these.
         """
-        return Replay(self, since, acknowledged).entries()
+        return Replay(self, since, acknowledged, contents).entries()
 
     def last_time(self) -> int:
         """Return the time of the last commit that was replayed or written, in microseconds since 1970, or 0."""

@@ -37,15 +37,17 @@ class Replay:
         journal: The journal to read; its ``cursor`` and what it tells of its end are updated.
         since: The position to start from.
         acknowledged: The byte offset up to which commits are known to be durable.
+        contents: What another replay knows of earlier commits.
     """
 
-    def __init__(self, journal: Journal, since: Cursor, acknowledged: int) -> None:
+    def __init__(self, journal: Journal, since: Cursor, acknowledged: int, contents: Contents | None = None) -> None:
         self._journal = journal
         self._since = since
         self._acknowledged = acknowledged
         size = journal.video.size()
         self._most_rows = _ROWS_A_BYTE * size
-        self._contents = Contents(journal.header.vectors, journal.header.dimension, size)
+        self._contents = contents or Contents(journal.header.vectors, journal.header.dimension, size)
+        journal.contents = self._contents
         self._waiting: list[Reading] = []
         self._loose_damage: list[Damage] = []  # damage outside of commits, reported with the next entry
 

@@ -162,9 +162,10 @@ def unsealed(sealed: bytes | memoryview, number: int) -> bytes | None:
     if len(sealed) < ENVELOPE_BYTES:
         return None
     length, checksum = _ENVELOPE.unpack_from(sealed)
-    payload = sealed[ENVELOPE_BYTES : ENVELOPE_BYTES + length]
-    fits = len(payload) == length and xxhash.xxh3_64_intdigest(payload, number) == checksum
-    return bytes(payload) if fits else None
+    if length > len(sealed) - ENVELOPE_BYTES:
+        return None
+    payload = bytes(sealed[ENVELOPE_BYTES : ENVELOPE_BYTES + length])  # first: a signal handler may read another frame
+    return payload if xxhash.xxh3_64_intdigest(payload, number) == checksum else None
 
 
 def sealed_for(sealed: bytes, numbers: Iterable[int]) -> int | None:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from memvid_core import DamageWarning, Memory, MemvidError
 from memvid_core.engine.damage_evidence import unreadable_bytes
-from memvid_core.journal import Journal
+from memvid_core.engine.index_updater import IndexUpdater
+from memvid_core.journal import Batch, Journal
 
 ROWS, DIMENSION = 40, 16
 VECTORS = np.random.default_rng(3).standard_normal((ROWS + 2, DIMENSION)).astype(np.float32)
@@ -215,3 +217,23 @@ def test_damage_that_is_restored_while_it_is_recorded_is_forgotten(
         path.write_bytes(data)
         assert_whole(path, ROWS)
     assert recorded
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning")
+def test_vectors_of_another_dimension_are_no_damage_that_was_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are damage only because of an earlier commit, and the index is not built again at each opening."""
+    path = tmp_path / "m.mp4"
+    discarded: list[IndexUpdater] = []
+    journal = Journal.create(path, vectors="float16", embedder="given")
+    for name, dimension in (("a", 4), ("b", 8), ("c", 4)):
+        row = msgspec.msgpack.encode((name, name, {}))
+        journal.append(Batch([row], np.ones((1, dimension), np.float16), np.arange(1)))
+    journal.close()
+    monkeypatch.setattr(IndexUpdater, "discard_index", lambda updater: discarded.append(updater))
+    for _ in range(2):
+        with Memory.open(path) as memory:
+            assert [damage.vectors for damage in memory.info().damage] == [1]
+            assert memory.ids() == ["a", "b", "c"]
+    assert discarded == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,27 @@ def test_a_late_shard_is_named_and_answers_later(path: Path, monkeypatch: pytest
         assert slow in caught.value.report.failed
         assert len(caught.value.hits) == len(wanted) - 5 * len(caught.value.report.failed)
         assert plain(library.search("wing heat", k=60, timeout=None)) == wanted
+
+
+def test_nobody_asks_the_other_shards_of_a_question_that_was_given_up(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    asked: list[ShardRef] = []
+
+    def slow(shard: ShardRef) -> None:
+        asked.append(shard)
+        goes_on.wait()
+
+    with Library.open(path, embedder=embed) as library, closing(ThreadExecutor(threads=1)) as executor:
+        monkeypatch.setattr(executor._shards, "leased", nullcontext)
+        monkeypatch.setattr(ShardRef, "check", slow, raising=False)
+        answers = executor.ask("check", [(ref, ()) for ref in library._state.shards.refs], 0.05)
+        assert all(isinstance(answer, executors.Failure) for answer in answers)
+        goes_on.set()
+        assert executor._pool is not None
+        executor._pool.shutdown(wait=True)
+    assert len(asked) == 1
 
 
 FORK = """if True:

@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memvid_core.errors import CodecError, DamagedFrameError
-from memvid_core.video import PcmCodec, get_codec
+from memvid_core.video import PcmCodec, bitstream, get_codec
+from memvid_core.video.bitstream import samples_of
 from tests.core.video.contract import FrameCodecContract
 
 
@@ -134,3 +135,13 @@ def test_libavcodec_decodes_only_pictures_that_do_not_match(monkeypatch: pytest.
     with pytest.raises(DamagedFrameError):
         codec.decode(pictures[0], 7)
     assert decoded == [7]
+
+
+def test_no_more_of_a_picture_is_read_than_its_samples_take() -> None:
+    noise = random.Random(5).randbytes(90_000)
+    codec = PcmCodec()
+    [(coded, _)] = codec.encode([noise], first=2)
+    longer = coded + bytes(1 << 25)
+    assert codec.decode(longer, 2) == noise
+    assert len(samples_of(longer, 4)) < 1 << 22
+    assert len(bitstream._scratch.plain) < 1 << 22

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import shutil
@@ -21,10 +22,11 @@ from memvid_core import ClosedError, InvalidInputError, StorageError
 from memvid_core.words import posting_block as block
 from memvid_core.words import postings
 from memvid_core.words.analyzer import parse, tokenize, words
-from memvid_core.words.bm25 import B, length_normalization, saturation
+from memvid_core.words.bm25 import NOTHING, B, Extra, length_normalization, saturation
 from memvid_core.words.lexical_index import LexicalIndex
 from memvid_core.words.postings import Matches, PostingStore
 from memvid_core.words.scores import Ranking
+from memvid_core.words.synonyms import Synonyms
 from tests.processes import run
 
 TEXTS = [
@@ -508,13 +510,14 @@ def test_the_best_rows_of_long_lists_are_those_of_all_rows(
     for array in (every, some):
         array.flags.writeable = False
     questions = ["w1 w2 w900", "w1 w2 w3 w4 w5 w1500 w40", "w2 w2 w1 w3", "w1 w2700 nowhere", "w1 -w2 w900", "w1 w90*"]
-    for question in questions:
-        for live in (every, some):
-            for mask in (None, live, rng.random(20_000) < 0.2):
-                rows, scores = index.search(question, 20_000, mask, live=live, normalized=True)
-                for k in (1, 10, 100):
-                    best, found = index.search(question, k, mask, live=live, normalized=True)
-                    assert best.tolist() == rows[:k].tolist()
-                    assert found.tolist() == scores[:k].tolist()
+    synonyms = Extra(synonyms=Synonyms([(("w900",), [("w40",)]), (("w1500",), [("w6",), ("w7",)])]))
+    for question, live in itertools.product(questions, (every, some)):
+        for mask, extra in ((None, synonyms), (live, NOTHING), (rng.random(20_000) < 0.2, NOTHING), (None, NOTHING)):
+            rows, scores = index.search(question, 20_000, mask, live=live, normalized=True, extra=extra)
+            for k in (1, 10, 100):
+                best, found = index.search(question, k, mask, live=live, normalized=True, extra=extra)
+                assert best.tolist() == rows[:k].tolist()
+                assert found.tolist() == scores[:k].tolist()
+                assert not np.any(index._scores), "the next question begins with zeros"
     assert {"w1", "w2"} <= set(looked_up)
     assert len(looked_up) > 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import av
@@ -76,6 +76,27 @@ def test_the_size_of_the_picture_is_guessed(size: int) -> None:
     before = bitstream._filler.cache_info().misses
     assert PcmCodec.guess(coded) is not None
     assert bitstream._filler.cache_info().misses - before < 60, "not the pictures of all 4,096 sizes"
+
+
+@pytest.mark.parametrize("kind", [bytes, Headed])
+@pytest.mark.parametrize("size", [60, 804])
+def test_no_size_is_guessed_of_much_more_than_a_picture(
+    monkeypatch: pytest.MonkeyPatch, kind: type[bytes], size: int
+) -> None:
+    [(coded, _)] = PcmCodec().encode([kind(size)], 1)
+    read: list[int] = []
+
+    def noted(whole: Callable[..., bytes]) -> Callable[..., bytes]:
+        def call(nal: bytes, *where: int) -> bytes:
+            read.append(len(nal))
+            return whole(nal, *where)
+
+        return call
+
+    for name in ("rbsp_of", "_unescaped"):
+        monkeypatch.setattr(bitstream, name, noted(getattr(bitstream, name)))
+    assert PcmCodec.guess(coded + bytes(1 << 16)) is None
+    assert sum(each > 1 << 15 for each in read) < 9, "not for each of 4,096 sizes"
 
 
 def test_the_rows_of_a_matrix_begin_in_the_slice() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 import av
 import numpy as np
@@ -97,6 +98,22 @@ def test_no_size_is_guessed_of_much_more_than_a_picture(
         monkeypatch.setattr(bitstream, name, noted(getattr(bitstream, name)))
     assert PcmCodec.guess(coded + bytes(1 << 16)) is None
     assert sum(each > 1 << 15 for each in read) < 9, "not for each of 4,096 sizes"
+
+
+def test_what_is_read_of_many_pictures_is_their_own_bytes() -> None:
+    codec = PcmCodec()
+    read: list[int] = []
+
+    class Counted(bytes):
+        def __getitem__(self, at: Any) -> Any:
+            if isinstance(at, slice):
+                read.append(len(range(len(self))[at]))
+            return super().__getitem__(at)
+
+    pictures = codec.encode([Headed(bytes([at % 251]) * 400) for at in range(50)], 0)
+    coded = Counted(b"".join(picture + bytes(20_000) for picture, _ in pictures))
+    assert len(codec.find(coded, 0, 50)) == 50
+    assert sum(read) < len(coded)
 
 
 def test_the_rows_of_a_matrix_begin_in_the_slice() -> None:

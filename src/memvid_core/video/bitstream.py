@@ -382,6 +382,8 @@ def samples_as_written(samples: bytes, size: int, columns: int, rows: int, idr_p
 def filler_fits(nal: bytes, size: int, columns: int, rows: int) -> bool:
     """Return whether a slice with ``size`` payload samples ends like a picture of ``columns`` x ``rows``."""
     used = -(-size // MACROBLOCK_BYTES)
+    if len(nal) > 2 * (used * (MACROBLOCK_BYTES + 2) + 2 * columns * rows + MACROBLOCK_BYTES):
+        return False  # with all bytes escaped it would be shorter; thousands of sizes are tried
     if not used:  # eight bits per macroblock after the header of the slice
         plain, macroblocks = rbsp_of(nal), columns * rows
         likely = macroblocks <= len(plain) <= macroblocks + len(_pcm_start(0)) + 1

@@ -23,6 +23,7 @@ _UUID: Final = b"memvid payload 1"  # without zeros, so that it is never escaped
 _MARK_BYTES: Final = len(_BEGIN) + 1 + len(_UUID)
 _LEAST: Final = ENVELOPE_BYTES + 36  # bytes before a slice that has samples: so a matrix begins with it, or in it
 _MOST: Final = 254 - len(_UUID)  # one byte tells the size; and with more, little would be saved
+_LARGEST: Final = 64 * 64 * MACROBLOCK_BYTES  # of all samples of a picture
 HEAD_PATTERN: Final = _BEGIN + b"[\x11-\xfe]" + _UUID
 """A regular expression of the first bytes of the SEI message."""
 
@@ -94,6 +95,9 @@ def sealed_headed(coded: bytes, start: int = _LENGTH) -> bytes | None:
         return None
     if len(head) == size:
         return head
-    stop = slice_at + 2 * size + MACROBLOCK_BYTES
-    samples = samples_of(coded if len(coded) <= stop else coded[:stop], slice_at)[: size - len(head)]
-    return head + samples if len(samples) == size - len(head) else None
+    rest, stop = size - len(head), slice_at + 2 * size + MACROBLOCK_BYTES
+    if not rest <= min(_LARGEST, len(coded) - slice_at):
+        return None
+    # A copy of what comes before, for each of many pictures, would take time that grows with its square.
+    samples = (samples_of(coded, slice_at) if len(coded) <= stop else samples_of(coded[slice_at:stop]))[:rest]
+    return head + samples if len(samples) == rest else None

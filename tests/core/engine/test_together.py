@@ -43,6 +43,11 @@ def test_endings_and_particles_do_not_matter() -> None:
     assert together(["엔진에서 소음이 났다.", "엔진의 무게와 비행기의 크기"], "엔진 소음").tolist() == [1.0, 0.5]
 
 
+def test_words_of_letters_and_digits_count_by_both_beginnings() -> None:
+    assert together(["그는 제3공화국을 떠났다."], "공화국").tolist() == [1.0]
+    assert beginning(["1989년에 떠났다."], "1989").tolist() == [1.0]
+
+
 @pytest.mark.parametrize("question", ["", "   ", '"', "-jet", "je*", "東京大学", "?!"])
 def test_questions_without_words_that_can_stand_anywhere(question: str) -> None:
     assert together([APART, "東京大学"], question).tolist() == [0.0, 0.0]

@@ -346,3 +346,10 @@ def test_a_picture_frame_without_a_picture_is_none(tmp_path: Path) -> None:
         memory.compact()
         assert len(memory) == 56
         assert memory.verify().ok
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_old_files_show_pictures_if_their_version_says_so(tmp_path: Path, version: int) -> None:
+    path = Path(shutil.copy(GOLDEN / f"format-{version}.mp4", tmp_path))
+    with Memory.open(path, "a", embedder=embed) as memory:
+        assert memory._session.indexed.journal.shows is (version > 1)

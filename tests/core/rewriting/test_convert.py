@@ -253,3 +253,18 @@ def test_what_others_change_between_the_passes_of_a_conversion_does_not_mix_two_
         assert memory.verify().ok
         for record in memory:
             assert memory.search(record.text, k=1, mode="dense")[0].id == record.id
+
+
+@pytest.mark.filterwarnings("ignore::memvid_core.DamageWarning")
+@pytest.mark.parametrize("keep_history", [True, False])
+def test_a_last_commit_that_cannot_be_read_is_refused(tmp_path: Path, keep_history: bool) -> None:
+    source = tmp_path / "source.mp4"
+    with Memory.create(source, embed) as memory:
+        memory.add(["a text", "another"], ids=["1", "2"])
+        start = source.stat().st_size
+        memory.delete(["1"])
+    data = source.read_bytes()
+    source.write_bytes(data[: start + 100] + bytes(512) + data[start + 612 :])
+    with pytest.raises(MemoryFileError, match="no frame can be read"):
+        convert(source, tmp_path / "target.mp4", codec="pcm", keep_history=keep_history)
+    assert not (tmp_path / "target.mp4").exists()

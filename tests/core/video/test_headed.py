@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 import av
 import numpy as np
@@ -76,6 +77,43 @@ def test_the_size_of_the_picture_is_guessed(size: int) -> None:
     before = bitstream._filler.cache_info().misses
     assert PcmCodec.guess(coded) is not None
     assert bitstream._filler.cache_info().misses - before < 60, "not the pictures of all 4,096 sizes"
+
+
+@pytest.mark.parametrize("kind", [bytes, Headed])
+@pytest.mark.parametrize("size", [60, 804])
+def test_no_size_is_guessed_of_much_more_than_a_picture(
+    monkeypatch: pytest.MonkeyPatch, kind: type[bytes], size: int
+) -> None:
+    [(coded, _)] = PcmCodec().encode([kind(size)], 1)
+    read: list[int] = []
+
+    def noted(whole: Callable[..., bytes]) -> Callable[..., bytes]:
+        def call(nal: bytes, *where: int) -> bytes:
+            read.append(len(nal))
+            return whole(nal, *where)
+
+        return call
+
+    for name in ("rbsp_of", "_unescaped"):
+        monkeypatch.setattr(bitstream, name, noted(getattr(bitstream, name)))
+    assert PcmCodec.guess(coded + bytes(1 << 16)) is None
+    assert sum(each > 1 << 15 for each in read) < 9, "not for each of 4,096 sizes"
+
+
+def test_what_is_read_of_many_pictures_is_their_own_bytes() -> None:
+    codec = PcmCodec()
+    read: list[int] = []
+
+    class Counted(bytes):
+        def __getitem__(self, at: Any) -> Any:
+            if isinstance(at, slice):
+                read.append(len(range(len(self))[at]))
+            return super().__getitem__(at)
+
+    pictures = codec.encode([Headed(bytes([at % 251]) * 400) for at in range(50)], 0)
+    coded = Counted(b"".join(picture + bytes(20_000) for picture, _ in pictures))
+    assert len(codec.find(coded, 0, 50)) == 50
+    assert sum(read) < len(coded)
 
 
 def test_the_rows_of_a_matrix_begin_in_the_slice() -> None:

@@ -172,7 +172,7 @@ class Indexer:
     def _restored(self, before: Cursor) -> bool:
         """Return whether another program has restored the commit after ``before``, which was damaged when it was read.
 
-        Otherwise damage would be recorded for ever, with whole bytes as evidence. What is damage only because of
+        Otherwise damage would be recorded forever, with whole bytes as evidence. What is damage only because of
         earlier commits, such as vectors of another dimension, is damage again.
         """
         journal = self._epoch.journal

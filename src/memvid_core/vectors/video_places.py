@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from memvid_core.errors import DamagedFrameError
 from memvid_core.model import FrameLocation
 from memvid_core.vectors.matrix import Matrix, narrow, normalized, widen
-from memvid_core.video.bitstream import MACROBLOCK_BYTES, escape_places
+from memvid_core.video.bitstream import LARGEST_SLICE, MACROBLOCK_BYTES, escape_places
 from memvid_core.video.codec import ENVELOPE_BYTES, unseal
 from memvid_core.video.headed import head_of, is_headed
 
@@ -236,7 +236,7 @@ def look_up(pictures: Pictures, frame: FrameLocation, dimension: int, dtype: str
     """Find the matrix of a frame in its picture; None when it is damaged, or holds no such rows."""
     coded = pictures.read(frame.offset, frame.size)
     head, begin = head_of(coded) if is_headed(coded) else (b"", _LENGTH_BYTES)
-    picture = np.frombuffer(coded, dtype=np.uint8)[begin:]
+    picture = np.frombuffer(coded, dtype=np.uint8)[begin : begin + LARGEST_SLICE]
     places = escape_places(picture)
     positions = places - np.arange(len(places))  # in what has no escapes
     plain = (np.delete(picture, places) if len(places) else picture)[_START_BYTES:]

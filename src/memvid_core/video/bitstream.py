@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "LARGEST_SLICE",
     "MACROBLOCK_BYTES",
     "START_CODE",
     "BitWriter",
@@ -32,11 +33,12 @@ __all__ = [
 ]
 
 MACROBLOCK_BYTES = 384
+LARGEST_SLICE = 64 * 64 * (MACROBLOCK_BYTES + 2) * 3 // 2
+"""The bytes of the longest slice with samples, as if all of them were escaped."""
 _SEARCHED = 1 << 12  # bytes up to which a pattern search is as fast as NumPy
 _MANY = 256  # bytes that are left out one after the other in less time than by a mask
 _SMALL = 1 << 13  # bytes up to which a slice is read by Python faster than by NumPy
 _FEW = 8  # macroblocks up to which Python is faster than NumPy
-_LARGEST = 64 * 64 * (MACROBLOCK_BYTES + 2) * 3 // 2  # bytes of the longest slice with samples, all of them escaped
 _NEXT_PCM = b"\x0d\x00"  # mb_type ue(25) of every macroblock after the first, and its alignment
 START_CODE = b"\x00\x00\x00\x01"
 
@@ -262,7 +264,7 @@ def samples_of(coded: bytes, start: int = 0) -> bytes | memoryview:
     if begin is None:
         return b""
     if len(coded) - begin > _SMALL:
-        size = min(len(coded) - begin, _LARGEST)  # what is longer is damage, and its memory would be kept
+        size = min(len(coded) - begin, LARGEST_SLICE)  # what is longer is damage, and its memory would be kept
         return _large_samples(np.frombuffer(coded, np.uint8, size, begin))
     plain, step = coded[begin:].replace(_ESCAPED, b"\x00\x00"), MACROBLOCK_BYTES + 2
     return b"".join([plain[at : at + MACROBLOCK_BYTES] for at in range(0, len(plain), step)])

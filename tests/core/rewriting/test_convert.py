@@ -268,3 +268,15 @@ def test_a_last_commit_that_cannot_be_read_is_refused(tmp_path: Path, keep_histo
     with pytest.raises(MemoryFileError, match="no frame can be read"):
         convert(source, tmp_path / "target.mp4", codec="pcm", keep_history=keep_history)
     assert not (tmp_path / "target.mp4").exists()
+
+
+def test_a_conversion_keeps_the_version_of_the_format(tmp_path: Path) -> None:
+    with Memory.create(tmp_path / "new.mp4", embed) as memory:
+        memory.add(["a text", "another"])
+    convert(tmp_path / "new.mp4", tmp_path / "shared.mp4", codec="qr", codec_options=SMALL)
+    convert(tmp_path / "shared.mp4", tmp_path / "back.mp4", codec="pcm")
+    for name in ("new.mp4", "shared.mp4", "back.mp4"):
+        with Memory.open(tmp_path / name, embedder=embed) as memory:
+            assert memory.info().format_version == 3
+            assert memory.verify().ok
+    assert b"memvid payload 1" in (tmp_path / "back.mp4").read_bytes()

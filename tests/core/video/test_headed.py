@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -14,6 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memvid_core.errors import DamagedFrameError
+from memvid_core.model import FrameLocation
+from memvid_core.vectors.video_places import look_up
 from memvid_core.video import PcmCodec, bitstream
 from memvid_core.video.bitstream import START_CODE, parameter_sets
 from memvid_core.video.codec import Sample, seal
@@ -152,3 +154,23 @@ def test_no_changed_bit_is_taken_for_the_payload(size: int) -> None:
             assert codec.decode(coded[:cut], 7) == payload
     with pytest.raises(DamagedFrameError):
         codec.decode(coded, 8)
+
+
+def test_looking_up_the_rows_of_a_long_sample_keeps_no_more_memory_than_of_a_picture() -> None:
+    payload = bytes(36) + random.Random(6).randbytes(127 * 768)
+    [(coded, _)] = PcmCodec().encode([Headed(payload)], 4)
+    found: list[bytes] = []
+
+    class Video:
+        kind = 3
+
+        def read(self, offset: int, size: int) -> bytes:
+            return coded + bytes(size - len(coded))
+
+        def matrix(self, payload: bytes, number: int) -> None:
+            found.append(payload)
+
+    place = FrameLocation(4, 0, 1 << 25, 3, 0, 127)
+    assert look_up(cast(Any, Video()), place, 384, "float16", 768) is None
+    assert found == [payload]
+    assert len(bitstream._scratch.zero) < 1 << 23

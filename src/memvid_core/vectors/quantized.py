@@ -169,18 +169,27 @@ class QuantizedSearch:
         least_rows: From how many rows on codes are made.
         kept_rows: From how many rows on they are kept in the folder, where others use them too. It must be the same
             for all that share the folder: codes that one writer does not extend would hide rows from another.
+        most_bytes: Levels in the folder that take more are not kept in RAM, but read each time; None: all are kept.
     """
 
     name = "quantized"
 
     def __init__(
-        self, store: RowStore, folder: Path | None, *, writable: bool, least_rows: int, kept_rows: int | None = None
+        self,
+        store: RowStore,
+        folder: Path | None,
+        *,
+        writable: bool,
+        least_rows: int,
+        kept_rows: int | None = None,
+        most_bytes: int | None = None,
     ) -> None:
         self._store = store
         self._folder = folder
         self._writable = writable
         self._least_rows = max(least_rows, 1)
         self._kept_rows = max(kept_rows or 0, self._least_rows)
+        self._most_bytes = most_bytes
         self._exact = ExactSearch(store)
         self._lock = threading.Lock()
         self._quantizer: Quantizer | None = None
@@ -238,7 +247,9 @@ class QuantizedSearch:
             return
         newest = newest_codes(folder)
         while newest not in (self._fit_number, self._unusable):
-            found = load_codes(folder, self._store.dimension, rows, writable=self._writable)
+            found = load_codes(
+                folder, self._store.dimension, rows, writable=self._writable, most_bytes=self._most_bytes
+            )
             seen, newest = newest, newest_codes(folder)
             if found is not None:
                 self._fit_number, self._quantizer, self._codes = found
@@ -265,7 +276,10 @@ class QuantizedSearch:
         quantizer = Quantizer.fit(self._store.read(sample), rows)
         if keep and rows >= self._kept_rows and self._folder is not None and self._writable:
             self._fit_number, self._codes = save_codes(
-                self._folder, quantizer, lambda codes: self._encode(codes, quantizer, 0, rows)
+                self._folder,
+                quantizer,
+                lambda codes: self._encode(codes, quantizer, 0, rows),
+                most_bytes=self._most_bytes,
             )
         else:
             made = RamCodes(quantizer.width)

@@ -19,6 +19,7 @@ class VectorSettings:
         unlisted_rows: The newest rows of an inverted file whose lists are looked up one by one, at least; one in 32 of
             many rows.
         listed_in_search: The rows that a search puts into lists, and up to which it also fits and measures these.
+        listed_bytes: Levels of rows in lists are read each time when they take more than this: a query needs few.
         asked: The rows that are asked for, to measure what it finds.
         entries: The entries of its lists that a query looks at, at least; fewer where more may be missed than usual.
         pool: The centroids whose levels are compared, times the lists that are looked into.
@@ -45,6 +46,7 @@ class VectorSettings:
     refit_until: int = 1 << 18
     unlisted_rows: int = 4096
     listed_in_search: int = 1 << 15
+    listed_bytes: int = 1 << 30
     asked: int = 256
     entries: int = 4000
     pool: int = 3

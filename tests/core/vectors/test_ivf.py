@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memvid_core.errors import InvalidInputError, StorageError
+from memvid_core.errors import IndexStaleError, InvalidInputError, StorageError
 from memvid_core.model import Ivf
 from memvid_core.vectors import inverted_file
 from memvid_core.vectors.centroids import Centroids
@@ -43,6 +43,32 @@ def test_ivf_recall(tmp_path: Path, noise: float) -> None:
         assert recall(some, data, queries, 100) >= 0.95
         assert recall(some, data, queries, 10, np.arange(30_000) % 2 == 0) >= 0.97
         assert recall(some, data, queries, 10, np.arange(30_000) % 300 == 0) >= 0.97
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_levels_of_many_rows_are_not_kept_in_ram_and_tell_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(monkeypatch, asked=32)
+    data, queries = clustered(6000, 48), clustered(40, 48, seed=9)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data)
+    index.flush()
+    kept = index.search(queries, 10)[0]
+    index.close()
+    tune(monkeypatch, listed_bytes=6000 * 48 - 1)
+    large = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
+    large.sync(6000)
+    for _ in range(3):
+        assert np.array_equal(large.search(queries, 10)[0], kept)
+    (levels,) = tmp_path.glob("codes-*.levels")
+    levels.write_bytes(bytes(levels.stat().st_size))
+    with pytest.raises(IndexStaleError, match="is not what was written"):
+        large.search(queries, 10)
+    large.close()
+    made_again = VectorIndex(48, folder=tmp_path / "again", strategy="ivf")
+    made_again.extend(0, data)
+    assert np.array_equal(made_again.search(queries, 10)[0], kept)
 
 
 @pytest.mark.usefixtures("codes_of_few")

@@ -10,6 +10,7 @@ from memvid_core.engine.search_request import SearchRequest
 from memvid_core.words.analyzer import parse
 from memvid_core.words.bm25 import Extra, Shared, asked_too, length_step, sampled_normalization
 from memvid_core.words.shard_words import Totals, WordCounter, shared_statistics
+from memvid_core.words.wanted import Bar
 
 __all__ = ["SharedWords", "Totals", "total_words"]
 
@@ -54,6 +55,14 @@ class SharedWords:
         if self._latest is None or self._latest[0] != question:
             self._latest = question, shared_statistics(*question, self._totals, self._counter)
         return self._latest[1]
+
+    @staticmethod
+    def compared(shared: Shared) -> Shared:
+        """Return the statistics of a question with what tells each memory how good rows the others have found.
+
+        All memories must be asked for the same number of rows, of the same filter, and each must answer.
+        """
+        return shared._replace(bar=Bar())
 
     def asked_too(self, request: SearchRequest) -> dict[str, float]:
         """Return near words and synonyms of a question, with their weights."""

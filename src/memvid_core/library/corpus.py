@@ -78,6 +78,13 @@ class LibraryCorpus:
         numbers = self._asking.matching(where)
         shared = None if request.mode == "dense" else self._words.of(request)
         plain = replace(request, where=None, rerank=None, recency=None)
+        if shared is not None and len(numbers) > 1:  # what one has found spares others work
+            failed = len(self._asking.failed)
+            asked = plain, k, where, self._words.compared(shared), None
+            answers = self._asking.ask("candidates", dict.fromkeys(numbers, asked))
+            if len(self._asking.failed) == failed:
+                return self.merged(answers, k)
+            numbers = self._asking.matching(where)  # others may have left out what only the failed ones outdid
         answers = self._asking.ask("candidates", dict.fromkeys(numbers, (plain, k, where, shared, None)))
         return self.merged(answers, k)
 

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memvid_core import (
+    Index,
     InvalidInputError,
     Library,
     MemoryExistsError,
@@ -50,6 +51,7 @@ def build(
     rows_per_shard: int = 2_000_000,
     sample: int = 20_000,
     partition_by: Sequence[str] = (),
+    index: Index = "auto",
     num_cpus: float = 1.0,
     storage_options: Mapping[str, Any] | None = None,
 ) -> BuildReport:
@@ -70,6 +72,8 @@ def build(
         sample: The number of records to which the built-in embedder is fitted in the first build: the first ones, and
             of a materialized dataset an even sample.
         partition_by: As in :meth:`memvid_core.Library.create`, for a library that is created.
+        index: How vectors will be searched, as in :meth:`memvid_core.Library.open`: of an inverted file, the tasks make
+            the lists, too. A library in an object store has no indexes: each reader makes its own.
         num_cpus: The number of CPUs that each task takes; with more than any machine has, tasks wait for one that does.
         storage_options: For a URL, options of its file system.
 
@@ -88,7 +92,7 @@ def build(
         raise InvalidInputError(f"a dataset of ray.data is built from, not a value of type {type(dataset).__name__}")
     columns = Columns(text, vector, id, (metadata,) if isinstance(metadata, str) else tuple(metadata))
     given = "given" if vector is not None and embedder is None else embedder
-    with _opened(path, given, partition_by, storage_options) as library, shared_build(library) as shared:
+    with _opened(path, given, partition_by, index, storage_options) as library, shared_build(library) as shared:
         pieces = _in_order(dataset)
         if shared.unfitted:
             pieces = _fitted(shared, columns, pieces, sample, whole=isinstance(dataset, MaterializedDataset))
@@ -105,6 +109,7 @@ def build_files(
     rows_per_shard: int = 2_000_000,
     sample: int = 20_000,
     partition_by: Sequence[str] = (),
+    index: Index = "auto",
     num_cpus: float = 1.0,
     storage_options: Mapping[str, Any] | None = None,
 ) -> BuildReport:
@@ -120,6 +125,7 @@ def build_files(
         rows_per_shard: The number of records of a shard.
         sample: The number of records to fit the embedder to.
         partition_by: Metadata fields, such as ``"source"``.
+        index: How vectors will be searched.
         num_cpus: The number of CPUs of a task.
         storage_options: Options of the file system.
 
@@ -139,7 +145,7 @@ def build_files(
     dataset = ray.data.from_items(items, override_num_blocks=min(len(items), 1_000)).flat_map(_chunks)
     dataset.context.raise_original_map_exception = True
     fields: dict[str, Any] = {"embedder": embedder, "rows_per_shard": rows_per_shard, "sample": sample}
-    fields |= {"partition_by": partition_by, "num_cpus": num_cpus, "storage_options": storage_options}
+    fields |= {"partition_by": partition_by, "index": index, "num_cpus": num_cpus, "storage_options": storage_options}
     return build(dataset, path, metadata=_FIELDS, **fields)
 
 
@@ -163,16 +169,18 @@ def _opened(
     path: str | os.PathLike[str],
     embedder: object,
     partition_by: Sequence[str],
+    index: Index,
     options: Mapping[str, Any] | None,
 ) -> Iterator[Library]:
     """Open a library, or create it."""
+    given: dict[str, Any] = {"index": index, "storage_options": options}
     try:
-        library = Library.open(path, embedder=embedder, storage_options=options)
+        library = Library.open(path, embedder=embedder, **given)
     except NotAMemoryError:
         try:
-            library = Library.create(path, embedder, partition_by=partition_by, storage_options=options)
+            library = Library.create(path, embedder, partition_by=partition_by, **given)
         except MemoryExistsError:  # another process was faster
-            library = Library.open(path, embedder=embedder, storage_options=options)
+            library = Library.open(path, embedder=embedder, **given)
     with library:
         yield library
 

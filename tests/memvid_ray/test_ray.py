@@ -18,10 +18,20 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
-from memvid_core import EmbedderWarning, EmbeddingError, HashingEmbedder, InvalidInputError, Library, Memory, TextError
+from memvid_core import (
+    EmbedderWarning,
+    EmbeddingError,
+    HashingEmbedder,
+    InvalidInputError,
+    Ivf,
+    Library,
+    Memory,
+    TextError,
+)
 from memvid_core.engine.search_request import Mode
 from memvid_core.errors import ClosedError, IngestError
 from memvid_core.library import Failure
+from memvid_core.vectors.inverted_file import InvertedFile
 from memvid_ray import RayExecutor, build, build_files
 from memvid_ray.__main__ import main
 from tests.core.embedders import embed
@@ -185,7 +195,12 @@ def test_builds(
     (folder / "a.md").write_text("# Wings\n\nThe wing lifts.")
     (folder / "b.txt").write_text("The engine hums.")
     capfd.readouterr()
-    assert main([str(folder), "-o", str(tmp_path / "files.library")]) == 0
+    command = [str(folder), "-o", str(tmp_path / "files.library")]
+    for wrong_index, code in (("tree", "1"), ("ivf:2", "1"), ("ivf:x", "2")):
+        with pytest.raises(SystemExit, match=code):
+            main([*command, "--index", wrong_index])
+    capfd.readouterr()
+    assert main([*command, "--index", "ivf:0.9"]) == 0
     assert "2 records in 1 shards" in capfd.readouterr().out
     assert build_files([folder], tmp_path / "files.library").deleted == 2
     with Library.open(tmp_path / "files.library") as library:
@@ -196,10 +211,23 @@ def test_builds(
     with pytest.raises(IngestError, match=r"c\.pdf"):
         build_files([folder], tmp_path / "files.library")
     with pytest.raises(SystemExit, match="1"):
-        main([str(folder), "-o", str(tmp_path / "files.library")])
+        main(command)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidInputError, match="no files"):
         build_files(tmp_path / "empty", tmp_path / "files.library")
+
+
+def test_workers_make_the_lists_of_an_inverted_file(ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(0).standard_normal((800, 8_192)).astype(np.float32)
+    dataset = ray.data.from_items([{"id": n, "text": f"text {n}", "v": vector} for n, vector in enumerate(vectors)])
+    build(dataset, tmp_path / "library", vector="v", index=Ivf(recall=0.9))
+    assert len([*tmp_path.rglob("*.lists")]) == 1
+    monkeypatch.setattr(InvertedFile, "fit", None)  # no search makes them
+    with Library.open(tmp_path / "library", embedder="given", index=Ivf(recall=0.9)) as library:
+        assert library.search(vectors[7], k=1)[0].id == "7"
+    with pytest.raises(InvalidInputError, match="index is"):
+        build(dataset, tmp_path / "other", vector="v", index="tree")  # type: ignore[arg-type]
+    assert not (tmp_path / "other").exists()
 
 
 DRIVER = """if True:

@@ -14,7 +14,16 @@ import typer
 from memvid_core.cli.exporting import lines, lines_of
 from memvid_core.cli.failures import NOTHING, PARTLY
 from memvid_core.cli.groups import Commands
-from memvid_core.cli.options import AsJson, AsOf, EmbedderName, Where, WithQuestion, parse_as_of, parse_object
+from memvid_core.cli.options import (
+    AsJson,
+    AsOf,
+    EmbedderName,
+    IndexChoice,
+    Where,
+    WithQuestion,
+    parse_as_of,
+    parse_object,
+)
 from memvid_core.cli.output import console, count, facts, files_progress, megabytes, moment, note, say, write_json
 from memvid_core.cli.places import Place, RemotePath, given_path, memory_place
 from memvid_core.cli.searching import fields_of_hit, passage_length, show_hit
@@ -77,17 +86,19 @@ def build(
         bool, typer.Option("--vectors", help="Keep the vectors of the sources; by default they are computed again.")
     ] = False,
     embedder: EmbedderName = None,
+    index: IndexChoice = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Add the records of memories and exports to a library, which is created if it does not exist.
 
     All of them appear at once, as one version; an id that the library has is replaced. If the command is interrupted,
-    nothing is added. To build a library from documents, make memories of them first, with `memvid build`.
+    nothing is added. With `--index ivf`, the lists of an inverted file are made, too. To build a library from
+    documents, make memories of them first, with `memvid build`.
     """
     for source in sources:
         if not source.exists():
             raise typer.BadParameter(f"{source} does not exist", param_hint="SOURCES")
-    with _opened_or_made(library_path, partition_by, embedder, vectors) as library:
+    with _opened_or_made(library_path, partition_by, embedder, vectors, index) as library:
         with files_progress("Building", "records") as update:
             records = _records(sources, vectors, lambda done, name: update(done, done, name))
             report = library.build(records, rows_per_shard=rows_per_shard)
@@ -130,28 +141,30 @@ def _records(sources: list[Path], vectors: bool, update: Any) -> Iterator[tuple[
 
 
 @contextmanager
-def _opened(path: Path, embedder: str | None = None, as_of: str | None = None) -> Iterator[Library]:
+def _opened(
+    path: Path, embedder: str | None = None, as_of: str | None = None, index: Any = "auto"
+) -> Iterator[Library]:
     from memvid_core import Library, NotAMemoryError
 
     if path.is_file() and not isinstance(path, RemotePath):
         raise NotAMemoryError(f"{path} is a file: give the folder of a library, or use memvid search")
-    with Library.open(given_path(path), embedder=embedder, as_of=parse_as_of(as_of)) as library:
+    with Library.open(given_path(path), embedder=embedder, as_of=parse_as_of(as_of), index=index) as library:
         yield library
 
 
 @contextmanager
 def _opened_or_made(
-    path: Path, partition_by: list[str] | None, embedder: str | None, vectors: bool
+    path: Path, partition_by: list[str] | None, embedder: str | None, vectors: bool, index: Any
 ) -> Iterator[Library]:
     from memvid_core import Library, NotAMemoryError
 
     place = given_path(path)
     new, folder = False, path.exists()
     try:
-        library = Library.open(place, embedder=embedder)
+        library = Library.open(place, embedder=embedder, index=index)
     except NotAMemoryError:
         given = "given" if vectors and embedder is None else embedder
-        library, new = Library.create(place, given, partition_by=partition_by or ()), True
+        library, new = Library.create(place, given, partition_by=partition_by or (), index=index), True
     else:
         state = library.info()
         if partition_by and tuple(dict.fromkeys(partition_by)) != state.partition_by:
@@ -212,13 +225,14 @@ def search(
         float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait for each shard.")
     ] = 600.0,
     embedder: EmbedderName = None,
+    index: IndexChoice = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Find the records of all shards that best answer a question, as one memory would."""
     condition = parse_object(where, "--where")
     if not query.strip():
         raise typer.BadParameter("the query is empty", param_hint="QUERY")
-    with _opened(library_path, embedder, as_of) as library:
+    with _opened(library_path, embedder, as_of, index) as library:
         chosen = mode or library.default_mode
         asked: dict[str, Any] = {"min_relevance": min_score, "unique": unique, "explain": explain, "timeout": timeout}
         allowed: Literal["allow", "raise"] = "allow" if partial else "raise"

@@ -21,6 +21,7 @@ from memvid_core.engine.validation import check_count
 from memvid_core.errors import DamagedFrameError, QueryError, StorageError
 from memvid_core.model import Embedder, FittableEmbedder, Hit, Record, plain_query
 from memvid_core.system.progress import progress
+from memvid_core.vectors.among import Among
 from memvid_core.words.bm25 import Shared
 from memvid_core.words.lexical_index import LexicalIndex
 from memvid_core.words.scores import Ranking
@@ -212,7 +213,12 @@ class SnapshotCorpus:
         return self.ranked(request, k, self._snapshot.mask(where))
 
     def ranked(
-        self, request: SearchRequest, k: int, mask: NDArray[np.bool_], shared: Shared | None = None
+        self,
+        request: SearchRequest,
+        k: int,
+        mask: NDArray[np.bool_],
+        shared: Shared | None = None,
+        among: Among | None = None,
     ) -> tuple[Ranking, Ranking]:
         """Return the best rows of a mask, by words and by vectors.
 
@@ -221,9 +227,10 @@ class SnapshotCorpus:
             k: The number of rows of each ranking.
             mask: (rows,) bool, the rows that may be returned.
             shared: The statistics of its words, if the memory is a part of a library.
+            among: Which part of it the memory is, if all parts are asked at the same time.
         """
         if request.mode == "dense":
-            return _NOTHING, self._dense(request, k, mask)
+            return _NOTHING, self._dense(request, k, mask, among)
         assert request.text is not None
         index = self._searcher.words(self._snapshot)
         live = self._snapshot.live
@@ -232,16 +239,16 @@ class SnapshotCorpus:
             return words, _NOTHING
         # Phrases and exclusions apply to both parts: the dense part must not return an excluded text.
         allowed = index.restriction(request.text)
-        return words, self._dense(request, k, mask if allowed is None else mask & _fitted(allowed, len(mask)))
+        return words, self._dense(request, k, mask if allowed is None else mask & _fitted(allowed, len(mask)), among)
 
-    def _dense(self, request: SearchRequest, k: int, mask: NDArray[np.bool_]) -> Ranking:
+    def _dense(self, request: SearchRequest, k: int, mask: NDArray[np.bool_], among: Among | None) -> Ranking:
         """Return rows and their cosines or negative distances."""
         index = self._snapshot.vector_index
         if index is None or request.vector is None or not len(request.vector):  # empty: the embedder returned nothing
             return _NOTHING
         dense, live = self._snapshot.dense, self._snapshot.live
         allowed = dense if mask is live else mask & dense  # a row with a vector that counts is live
-        rows, values = index.search(fitting(request.vector, index.dimension), k, allowed)
+        rows, values = index.search(fitting(request.vector, index.dimension), k, allowed, among)
         return rows, flipped(values, index.metric)
 
     def without(self, question: str, row: int) -> tuple[Ranking, Ranking]:

@@ -17,6 +17,7 @@ from memvid_core.engine.session import Session
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import StorageError
 from memvid_core.model import Record
+from memvid_core.vectors.among import Among
 from memvid_core.words.bm25 import Shared
 from memvid_core.words.scores import Ranking
 from memvid_core.words.shard_words import ShardWords
@@ -150,7 +151,7 @@ class ShardReader:
         k: int,
         where: Mapping[str, Any] | None,
         shared: Shared | None,
-        without: int | None,
+        among: Among,
     ) -> tuple[Ranking, Ranking]:
         """Return the best ``k`` rows by words and by vectors, with the scores they have in the library.
 
@@ -159,14 +160,16 @@ class ShardReader:
             k: The number of rows of each ranking.
             where: A filter.
             shared: The statistics of the words of the question in the library; None if the mode needs none.
-            without: A row that is left out.
+            among: Which part of the library this is: rows that are not among the best of all may be left out.
         """
-        return self.many_candidates([(request, k, where, shared, without)])[0]
+        return self._ask(
+            lambda snapshot: self._corpus(snapshot).ranked(request, k, snapshot.mask(where), shared, among)
+        )
 
     def many_candidates(
         self, questions: Sequence[tuple[SearchRequest, int, Mapping[str, Any] | None, Shared | None, int | None]]
     ) -> list[tuple[Ranking, Ranking]]:
-        """Return what :meth:`candidates` returns, for several questions."""
+        """Return the best rows by words and by vectors for several questions, each without one row if that is given."""
 
         def ranked(snapshot: Snapshot) -> list[tuple[Ranking, Ranking]]:
             found = []

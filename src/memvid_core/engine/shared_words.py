@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from memvid_core.engine.search_request import SearchRequest
+from memvid_core.vectors.among import Among, Found
 from memvid_core.words.analyzer import parse
 from memvid_core.words.bm25 import Extra, Shared, asked_too, length_step, sampled_normalization
 from memvid_core.words.shard_words import Totals, WordCounter, shared_statistics
+from memvid_core.words.wanted import Bar
 
-__all__ = ["SharedWords", "Totals", "total_words"]
+__all__ = ["SharedWords", "Totals", "asked_together", "total_words"]
 
 
 def total_words(rows: int, tokens: int, lengths: Callable[[int], Sequence[int]]) -> Totals:
@@ -28,6 +30,20 @@ def total_words(rows: int, tokens: int, lengths: Callable[[int], Sequence[int]])
     """
     sample = np.array(lengths(length_step(rows)), np.int32)
     return Totals(rows, tokens, sampled_normalization(sample, rows))
+
+
+def asked_together(rows: Sequence[int], shared: Shared | None) -> list[tuple[Shared | None, Among]]:
+    """Return what tells each of several memories how good rows the others have found.
+
+    All of them must be asked for the same number of rows, of the same filter, and must answer.
+
+    Args:
+        rows: The number of live rows of each.
+        shared: The statistics of the words of the question; None if it has none.
+    """
+    words = None if shared is None else shared._replace(bar=Bar())
+    found, total = Found(), max(sum(rows), 1)
+    return [(words, Among(number, count / total, found)) for number, count in enumerate(rows)]
 
 
 class SharedWords:

@@ -13,7 +13,7 @@ from memvid_core.engine import fusion
 from memvid_core.engine.evidence import Evidence, Sample, enough, learned, sample_step
 from memvid_core.engine.ranking import Ranking, merged, to_scores
 from memvid_core.engine.search_request import SearchRequest
-from memvid_core.engine.shared_words import SharedWords, Totals, total_words
+from memvid_core.engine.shared_words import SharedWords, Totals, asked_together, total_words
 from memvid_core.errors import DamagedLibraryError
 from memvid_core.library.manifest import StoredEvidence, StoredTotals
 from memvid_core.library.remembered import Remembered
@@ -75,11 +75,17 @@ class LibraryCorpus:
 
     def rankings(self, request: SearchRequest, k: int, where: Mapping[str, Any] | None) -> tuple[Ranking, Ranking]:
         """Return the best rows of all shards that match a filter, by words and by vectors."""
-        numbers = self._asking.matching(where)
         shared = None if request.mode == "dense" else self._words.of(request)
         plain = replace(request, where=None, rerank=None, recency=None)
-        answers = self._asking.ask("candidates", dict.fromkeys(numbers, (plain, k, where, shared, None)))
-        return self.merged(answers, k)
+        while True:
+            failed = len(self._asking.failed)
+            numbers = self._asking.matching(where)
+            together = asked_together([self._asking.shards.entries[number].live for number in numbers], shared)
+            arguments = {n: (plain, k, where, *one) for n, one in zip(numbers, together, strict=True)}
+            answers = self._asking.ask("candidates", arguments)
+            if len(self._asking.failed) == failed:
+                return self.merged(answers, k)
+            # The others may have left out rows that only those of the failed ones outdo, so they are asked again.
 
     def merged(self, answers: Mapping[int, tuple[Ranking, Ranking]], k: int) -> tuple[Ranking, Ranking]:
         """Return the best rows of the rankings of some shards."""

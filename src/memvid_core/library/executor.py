@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
@@ -31,6 +32,8 @@ _CLOSED: Final = "this library is closed; Library.open opens it again"
 _FEWEST, _MOST = 8, 64  # open memories
 _MOST_SMALL: Final = 512  # of which all files together are small
 _SMALL: Final = 256 << 20  # bytes
+_WORTH: Final = 0.001  # seconds of work for which another thread is woken
+_SOON: Final = 0.01  # seconds after which all threads help
 _HANDLES: Final = 12  # of an open memory, with those that an open needs for a moment
 
 
@@ -114,6 +117,7 @@ class ThreadExecutor:
         self._shards = OpenShards(limit, small, _SMALL)
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
+        self._taken: dict[str, float] = {}  # seconds of processor time for a shard, by call
         self._closed = False
         self._process = os.getpid()
 
@@ -128,28 +132,39 @@ class ThreadExecutor:
                 raise ClosedError(_CLOSED)
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="memvid-shard")
-            # Those that are open come first: the others take the places of the ones that were asked longest ago.
-            ordered = sorted(range(len(questions)), key=lambda at: not self._shards.has(questions[at][0]))
-            left = deque(ordered)
-            answers: dict[int, Any] = {}
+            pool = self._pool
+        # Those that are open come first: the others take the places of the ones that were asked longest ago.
+        opened = [self._shards.has(ref) for ref, _ in questions]
+        left = deque(sorted(range(len(questions)), key=lambda at: not opened[at]))
+        answers: dict[int, Any] = {}
 
-            def answer_some() -> None:  # a task a shard would take longer than small shards do
-                while True:
-                    try:
-                        at = left.popleft()
-                    except IndexError:
-                        return
-                    answers[at] = self._answer(questions[at][0], call, questions[at][1])
+        def answer_some() -> None:  # a task a shard would take longer than small shards do
+            while True:
+                try:
+                    at = left.popleft()
+                except IndexError:
+                    return
+                begun = time.thread_time()
+                answers[at] = self._answer(questions[at][0], call, questions[at][1])
+                self._taken[call] = 0.75 * self._taken.get(call, 0.0) + 0.25 * (time.thread_time() - begun)
 
-            tasks = [self._pool.submit(answer_some) for _ in range(min(self._threads, len(questions)))]
-        done, late = wait(tasks, timeout)
-        left.clear()
-        for task in late:
-            task.cancel()
+        most = min(self._threads, len(questions))
+        few = min(most, 1 + int(len(questions) * self._taken.get(call, 1.0) / _WORTH)) if all(opened) else most
         try:
+            tasks = [pool.submit(answer_some) for _ in range(few)]
+            done, late = wait(tasks, timeout if few == most else min(_SOON, _SOON if timeout is None else timeout))
+            if late and few < most:  # one of them may wait for its disk
+                tasks += [pool.submit(answer_some) for _ in range(most - few)]
+                done, late = wait(tasks, None if timeout is None else max(0.0, timeout - _SOON))
+            left.clear()
+            for task in late:
+                task.cancel()
             for task in done:
                 task.result()
-        except CancelledError as exc:
+        except (CancelledError, RuntimeError) as exc:
+            with self._lock:
+                if not self._closed:
+                    raise
             raise ClosedError(_CLOSED) from exc
         missing = Failure(f"did not answer within {timeout} seconds; a larger timeout= waits for it")
         return [answers.get(at, missing) for at in range(len(questions))]

@@ -48,7 +48,7 @@ __all__ = ["LARGEST_MODEL", "Change", "Place", "State", "committed", "on_newest"
 T = TypeVar("T")
 
 LARGEST_MODEL: Final = 1 << 28  # bytes
-_IDS: Final = 8_192  # that a shard is asked for at once
+_IDS: Final = 65_536  # that a shard is asked for, and then all older ones, which may have to be opened for it
 _NOTHING_DONE: Final = "nothing was committed: "
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import mmap
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import MemvidError, OutOfMemoryError
+from memvid_core.system.forks import free_in_forks
+from memvid_core.vectors import settings
 
 __all__ = ["KeptRows", "lazy_bytes"]
 
@@ -18,6 +22,10 @@ _AHEAD_AFTER: Final = 4  # searches: a process may search only once
 _AHEAD_BYTES: Final = 1 << 22  # read ahead by each later search, so that all rows are in RAM after some
 
 _Bytes = NDArray[np.uint8]
+
+_counted: WeakSet[KeptRows] = WeakSet()  # those of this process that are in use
+_counting = threading.RLock()
+free_in_forks(_counting)
 
 
 class KeptRows:
@@ -44,6 +52,25 @@ class KeptRows:
             self._raw[rows] = before._raw[rows]
             self._there[rows] = True
             self._searches, self._ahead = before._searches, before._ahead
+
+    @classmethod
+    def if_room(cls, count: int, row_bytes: int, before: KeptRows | None) -> KeptRows | None:
+        """Return room for the rows of a video; None if those of all videos in this process would be too many.
+
+        Args:
+            count: As for the class, like the other arguments.
+            row_bytes: Bytes per row.
+            before: The rows that the new ones replace.
+        """
+        if count * row_bytes > settings.DEFAULTS.kept_bytes:
+            return None
+        with _counting:
+            others = sum(kept._raw.nbytes for kept in _counted if kept is not before)
+            if others + count * row_bytes > settings.DEFAULTS.kept_bytes:
+                return None
+            made = cls(count, row_bytes, before)
+            _counted.add(made)
+            return made
 
     def take(
         self,

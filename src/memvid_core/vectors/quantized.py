@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from memvid_core.system.shared_work import split_over_cores
 from memvid_core.vectors import settings
+from memvid_core.vectors.among import Among
 from memvid_core.vectors.codes import BLOCK_ROWS, CodeStore, RamCodes, is_newest, load_codes, newest_codes, save_codes
 from memvid_core.vectors.exact import ExactSearch, Rows, compare, exact_candidates, kth_best, near_best, slack_of
 from memvid_core.vectors.matrix import Matrix, RowStore
@@ -31,6 +32,8 @@ __all__ = ["Coded", "QuantizedSearch", "scan", "weigh"]
 _SAMPLE_ROWS: Final = 16384
 _FIRST_PICK: Final = 1200  # rows whose levels are weighed, at least, plus 16 k; one in 100 of many rows
 _FIRST_LOOK: Final = 240  # rows compared before the first estimate, plus 4 k; one in 2500 of many rows
+_LEAST_PICK: Final = 480  # the same in one of several indexes, which take their shares of both
+_LEAST_LOOK: Final = 128
 _MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
 _SMALL: Final = 100_000  # so few rows are all compared when a quarter of them is not enough
 _MOST_COMPARED: Final = 8192  # of more rows, so many are compared at most: there recall gives way to time
@@ -308,8 +311,18 @@ class QuantizedSearch:
             fit, quantizer, codes = self._fit_number, self._quantizer, self._codes
         return Coded(fit, quantizer, rows, codes.blocks(rows), codes.levels)
 
-    def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
-        """Return rows that hold each query's best k, but for about one in a hundred."""
+    def candidates(
+        self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None, among: Among | None = None
+    ) -> list[Rows]:
+        """Return rows that hold each query's best k, but for about one in a hundred.
+
+        Args:
+            queries: (q, d), of unit length; one, if others search for the same.
+            k: How many are wanted.
+            rows: How many rows there are.
+            mask: (rows,) bool, those that may be found; None for all.
+            among: If others search for the same: then rows that are not among the best k of all may be left out.
+        """
         coded = self.coded(rows)
         passing = rows if mask is None else int(np.count_nonzero(mask))
         if coded is None or passing <= max(settings.DEFAULTS.few_candidates, 32 * k, rows >> 8):
@@ -323,7 +336,7 @@ class QuantizedSearch:
             distances = scan(coded.signs, question.signs, rows)
             if hidden is not None:
                 np.bitwise_or(distances, hidden, out=distances)
-            found = _nearest(distances, coded, question.weights, self._store, queries[at], k, passing)
+            found = _nearest(distances, coded, question.weights, self._store, queries[at], k, passing, among)
             if found is None:
                 wanted = None if mask is None else np.flatnonzero(mask)
                 found = exact_candidates(queries[at], k, rows, wanted, self._store)
@@ -362,6 +375,7 @@ def _nearest(
     query: Matrix,
     k: int,
     passing: int,
+    among: Among | None,
 ) -> Rows | None:
     """Narrow all rows down: distances pick thousands, levels order them, stored rows decide.
 
@@ -374,13 +388,19 @@ def _nearest(
     within = histogram.cumsum()
     small = passing <= _SMALL
     picked = max(passing // 100, _FIRST_PICK) + 16 * k
-    most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)
     first = max(passing // 2500, _FIRST_LOOK) + 4 * k
+    own, missed = k, _MISSED * k
+    if among is not None:
+        share = among.share
+        picked = max(passing // 100 + int(share * 16 * k), int(share * picked), _LEAST_PICK)
+        first = max(passing // 2500 + int(share * 4 * k), int(share * first), _LEAST_LOOK, k + k // 4)
+        own, missed = int(share * k) + 1, share * missed
+    most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)
 
     limit = int(np.searchsorted(within, picked))
     flags = _scratch.flags(len(distances))
     rows = np.flatnonzero(np.less_equal(distances, limit, out=flags))
-    if limit >= _FAR or len(rows) > 4 * most or len(rows) < min(4 * k, passing):
+    if limit >= _FAR or len(rows) > 4 * most or len(rows) < min(4 * own, passing):
         return None
     sums = weigh(coded.levels, rows, weights)
     first = min(len(rows), first)
@@ -394,9 +414,9 @@ def _nearest(
     if fine is None or coarse is None or (small and (fine.slope <= 0.0 or coarse.slope >= 0.0)):
         return None
 
-    kth = kth_best(scores, k)
+    kth = _kth(scores, k, among)
     beyond = np.arange(limit + 1, _FAR)
-    wanted = limit + enough(histogram[limit + 1 : _FAR] * upper_tail(coarse.then(fine).away(beyond, kth)), _MISSED * k)
+    wanted = limit + enough(histogram[limit + 1 : _FAR] * upper_tail(coarse.then(fine).away(beyond, kth)), missed)
     left_rows, left_sums = rows[open_], sums[open_]
     if wanted > limit:
         wanted = max(min(wanted, int(np.searchsorted(within, 4 * most)) - 1), limit)
@@ -410,7 +430,7 @@ def _nearest(
         away = fine.away(left_sums, kth)
         close = np.flatnonzero(away < _OUT_OF_SIGHT)
         close = close[np.argsort(away[close])]
-        more = enough(upper_tail(away[close]), _MISSED * k)
+        more = enough(upper_tail(away[close]), missed)
         if not more:
             break
         if len(known_rows) + more > most:
@@ -423,9 +443,16 @@ def _nearest(
         known_sums = np.concatenate((known_sums, left_sums[chosen]))
         scores = np.concatenate((scores, compare(query, left_rows[chosen], store)))
         left_rows, left_sums = np.delete(left_rows, chosen), np.delete(left_sums, chosen)
-        kth = kth_best(scores, k)
+        kth = _kth(scores, k, among)
         again = Line.through(known_sums, scores)
         if again is None or len(known_rows) >= most:
             break
         fine = again
+    if among is not None:
+        return known_rows[scores >= np.float32(_kth(scores, k, among) - slack_of(store))]
     return known_rows[near_best(scores, k, slack_of(store))]
+
+
+def _kth(scores: NDArray[np.float32], k: int, among: Among | None) -> float:
+    """Return the k-th best score of all that is known, here and in other indexes."""
+    return kth_best(scores, k) if among is None else among.found.kth(among.number, scores, k)

@@ -27,7 +27,7 @@ class VectorSettings:
         picked: The rows of those lists whose levels are weighed, plus 8 k.
         compared: The rows of these that are read and compared, plus 4 k, at most.
         compared_first: Those that are compared in any case, plus 4 k.
-        kept_bytes: A matrix larger than this is not kept in RAM.
+        kept_bytes: A matrix larger than this is not kept in RAM, nor are more rows of all videos of a process.
         copied_bytes: The size up to which float16 rows are copied to float32 in RAM.
         piece_floats: The components of a piece of an exact search: with its float32 copy, about one core's L2 cache.
         distance_floats: The components of a piece of a search by another metric than cosine.

@@ -27,9 +27,10 @@ from memvid_core.errors import (
 from memvid_core.model import FrameLocation, Index, IndexName, Ivf, Metric
 from memvid_core.system.atomic_files import remove_all_left
 from memvid_core.vectors import settings
+from memvid_core.vectors.among import Among
 from memvid_core.vectors.codes_for_others import CodesForOthers
 from memvid_core.vectors.distance_search import DistanceSearch
-from memvid_core.vectors.exact import ExactSearch, SearchStrategy, best
+from memvid_core.vectors.exact import ExactSearch, Rows, SearchStrategy, best
 from memvid_core.vectors.ivf import IvfSearch
 from memvid_core.vectors.matrix import FileRows, RamRows, RowStore, StoredDtype, normalized
 from memvid_core.vectors.metrics import check_choice, nearest, raw
@@ -248,7 +249,7 @@ class VectorIndex:
         self._rows = self._final = rows
 
     def search(
-        self, query: NDArray[Any], k: int, mask: NDArray[np.bool_] | None = None
+        self, query: NDArray[Any], k: int, mask: NDArray[np.bool_] | None = None, among: Among | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Find the k rows nearest to each query.
 
@@ -257,6 +258,8 @@ class VectorIndex:
             k: At least 1.
             mask: (rows,) of bool: False for rows that are no candidates (deleted, filtered out, without a vector). A
                 shorter mask hides the rows after its end.
+            among: If other indexes are searched for the same, with one query: rows that are not among the best k of all
+                may be left out.
 
         Returns:
             Row numbers (int64) and cosines in [-1, 1] or distances (float32), nearest first, ties by row number. For
@@ -282,7 +285,12 @@ class VectorIndex:
                 raise QueryError(f"the mask is a {mask.dtype} array of shape {mask.shape}; give one bool for each row")
             rows = min(rows, len(mask))
             mask = mask[:rows]
-        found = strategy.candidates(queries, k, rows, mask) if rows and len(queries) else []
+        if not rows or not len(queries):
+            found: list[Rows] = []
+        elif among is not None and isinstance(strategy, QuantizedSearch):
+            found = strategy.candidates(queries, k, rows, mask, among)
+        else:
+            found = strategy.candidates(queries, k, rows, mask)
         if query.ndim == 1:
             near = found[0] if found else np.empty(0, dtype=np.int64)
             return self._ordered(queries[0], strategy.read(near), near, k)

@@ -43,7 +43,6 @@ from memvid_core.video.bitstream import MACROBLOCK_BYTES
 __all__ = ["Pictures", "VideoRows"]
 
 _SUM_BYTES: Final = 8
-_MAPPED_BYTES: Final = 256 << 20  # of more rows, the video is not kept mapped
 _PIECES: Final = 1024  # rows read with one call, at most
 _PIECE_BYTES: Final = 1 << 20  # of them
 _MOST_ESCAPES: Final = 4  # within a row that is read with others; one with more is read on its own
@@ -210,12 +209,11 @@ class VideoRows:
         return raw
 
     def _kept_rows(self, settled: int) -> KeptRows | None:
-        """Return the rows in RAM; None where there are too many to keep."""
-        if settled * self._row_bytes > _MAPPED_BYTES:
-            return None
-        if self._kept is None or self._kept.count < settled:
-            self._kept = KeptRows(settled, self._row_bytes, self._kept)
-        return self._kept
+        """Return the rows in RAM; None where there are too many to keep, here or in the whole process."""
+        kept = self._kept
+        if kept is None or kept.count < settled:
+            kept = self._kept = KeptRows.if_room(settled, self._row_bytes, kept)
+        return kept
 
     def _proven_frame(self, state: _State, at: int) -> Bytes:
         """Return the rows of one frame, compared with their checksums."""
@@ -236,7 +234,7 @@ class VideoRows:
             starts[empty] = 0
         size = self._row_bytes + 2 * -(-self._row_bytes // MACROBLOCK_BYTES) + (_MOST_ESCAPES if len(odd) else 0)
         step = max(1, min(_PIECES, _PIECE_BYTES // size))
-        mapped = state.settled * self._row_bytes <= _MAPPED_BYTES
+        mapped = self._kept is not None  # the whole video would be in memory soon
         for first in range(0, len(rows), step):
             part = slice(first, first + step)
             coded = self._pictures.pieces(starts[part], size, mapped=mapped)
@@ -440,7 +438,7 @@ class VideoRows:
         """Close the files; the video is the caller's."""
         self._state.file.close()
         self._sums.close()
-        self._last = LastRows()
+        self._last, self._kept = LastRows(), None
 
     @property
     def nbytes(self) -> int:

@@ -14,6 +14,7 @@ from memvid_core.words.list_reader import ListReader
 from memvid_core.words.near import MAX_WORDS, has_near, near_grams, near_words
 from memvid_core.words.postings import Matches
 from memvid_core.words.synonyms import Synonyms
+from memvid_core.words.wanted import Bar, Wanted
 
 __all__ = [
     "MAX_TERMS",
@@ -23,11 +24,11 @@ __all__ = [
     "Scoring",
     "Shared",
     "Statistics",
-    "Wanted",
     "asked_too",
     "chosen_terms",
     "length_normalization",
     "length_step",
+    "live_rows",
     "sampled_normalization",
     "saturation",
 ]
@@ -61,6 +62,8 @@ _MANY_MATCHES: Final = 1 << 14
 """From so many matches on, it pays to find out which rows can be among the best; and numbers of live rows are kept."""
 _KEPT: Final = 1 << 14
 """The numbers of live rows that are kept, at most."""
+_SOME_MATCHES: Final = 1 << 11
+"""The same where it is known what the best rows of other indexes reach."""
 _ENOUGH_ROWS: Final = 1 << 12
 """Of so many rows with the rarest tokens, the best tell how good a row must be."""
 _LOOKED_UP: Final = 8
@@ -106,18 +109,6 @@ class Statistics(NamedTuple):
     exists: NDArray[np.bool_] | None
     b: float = B
     frequencies: dict[str, int] | None = None
-
-
-class Wanted(NamedTuple):
-    """The best rows that a search wants, of those that may be returned.
-
-    Attributes:
-        k: Their number.
-        kept: Returns which of some rows, (n,) int64, may be returned: (n,) bool.
-    """
-
-    k: int
-    kept: Callable[[NDArray[np.int64]], NDArray[np.bool_]]
 
 
 def length_normalization(lengths: NDArray[np.int32]) -> float:
@@ -189,6 +180,7 @@ class Shared(NamedTuple):
         terms: The tokens that are searched, with their numbers of occurrences in the question.
         frequencies: The number of live rows of each.
         near: The near tokens of those that no live row has.
+        bar: What the best rows reach, for the indexes that search for the same number of rows at the same time.
     """
 
     rows: int
@@ -197,6 +189,7 @@ class Shared(NamedTuple):
     terms: dict[str, int]
     frequencies: dict[str, int]
     near: Near
+    bar: Bar | None = None
 
 
 def chosen_terms(terms: Sequence[str], frequencies: Callable[[Sequence[str]], Mapping[str, int]]) -> dict[str, int]:
@@ -280,7 +273,8 @@ class Scoring:
         """
         sizes = [self._reader.frequency(token) for token in ordered]
         left, rest = sum(sizes), sum(self._weights[token] for token in ordered) * (self._k1 + 1)
-        if left < _MANY_MATCHES or any(token[-1] == "*" for token in ordered):
+        least = _MANY_MATCHES if wanted.bar.score <= 0.0 else _SOME_MATCHES
+        if left < least or any(token[-1] == "*" for token in ordered):
             return False
         seen = 0
         for place, (token, size) in enumerate(zip(ordered, sizes, strict=True)):
@@ -293,12 +287,23 @@ class Scoring:
                 continue
             left, seen = left - size, seen + size
             rest -= self._weights[token] * (self._k1 + 1)
-            if place + 1 < len(ordered) and left >= 2 * seen:
+            if place + 1 < len(ordered) and (left >= 2 * seen or (2 * left >= seen and wanted.bar.score > rest)):
                 self._best = self._can_be_best(wanted, max(rest, 0.0), left)
         return True
 
     def _can_be_best(self, wanted: Wanted, rest: float, left: int) -> NDArray[np.int64] | None:
         """Return the rows, ascending, that can be among the best if up to ``rest`` is added to each; None: too many."""
+        least = wanted.bar.score * (1 - _ROUNDING)
+        if least <= rest:
+            least = self._reached(wanted, rest)
+        if least <= rest:
+            return None
+        rows = np.concatenate(self._touched)
+        likely = rows[self.scores[rows] >= least - rest]
+        return np.sort(likely) if _LOOKED_UP * len(likely) <= left else None
+
+    def _reached(self, wanted: Wanted, rest: float) -> float:
+        """Return what the best rows have at least, as the rarest tokens show; 0 if that is less than ``rest``."""
         some, count = [], 0  # the rows of the rarest tokens, among which the best ones are
         for part in self._touched:
             some.append(part)
@@ -308,13 +313,9 @@ class Scoring:
         rows = np.concatenate(some)
         found = self.scores[rows[wanted.kept(rows)]]
         if len(found) < wanted.k or found.max() <= rest:
-            return None
-        least = float(np.partition(found, len(found) - wanted.k)[len(found) - wanted.k]) * (1 - _ROUNDING)
-        if least <= rest:
-            return None
-        rows = np.concatenate(self._touched)
-        likely = rows[self.scores[rows] >= least - rest]
-        return np.sort(likely) if _LOOKED_UP * len(likely) <= left else None
+            return 0.0
+        enough = float(np.partition(found, len(found) - wanted.k)[len(found) - wanted.k])
+        return wanted.bar.reach(enough) * (1 - _ROUNDING)
 
     def add_extra(self, parsed: ParsedQuery, extra: Extra) -> dict[str, float]:
         """Score synonyms and near words; return them with their weights."""
@@ -362,20 +363,10 @@ class Scoring:
         return scores
 
     def _live(self, rows: NDArray[np.int64]) -> int:
-        exists = self._counted.exists
-        return len(rows) if exists is None else int(np.count_nonzero(exists[rows]))
+        return _live_among(self._counted, rows)
 
     def _live_rows(self, token: str) -> int:
-        if self._counted.exists is None:
-            return self._reader.frequency(token)
-        known = self._counted.frequencies
-        found = None if known is None else known.get(token)
-        if found is None:
-            rows = self._reader.find(token).rows
-            found = self._live(rows)
-            if known is not None and len(rows) >= _MANY_MATCHES and len(known) < _KEPT:
-                known[token] = found
-        return found
+        return live_rows(self._reader, self._counted, token)
 
     def _near(self, parsed: ParsedQuery) -> Near:
         """Return near words of those that are missing, and the number of live rows with any of them."""
@@ -402,6 +393,24 @@ class Scoring:
             self._missing.pop(token, None)
         better = other > own
         self._add(found.rows[better], (other - own)[better])
+
+
+def live_rows(reader: ListReader, counted: Statistics, token: str) -> int:
+    """Count the live rows with a token; its lists are joined only if some rows are not live."""
+    if counted.exists is None:
+        return reader.frequency(token)
+    known = counted.frequencies
+    found = None if known is None else known.get(token)
+    if found is None:
+        rows = reader.find(token).rows
+        found = _live_among(counted, rows)
+        if known is not None and len(rows) >= _MANY_MATCHES and len(known) < _KEPT:
+            known[token] = found
+    return found
+
+
+def _live_among(counted: Statistics, rows: NDArray[np.int64]) -> int:
+    return len(rows) if counted.exists is None else int(np.count_nonzero(counted.exists[rows]))
 
 
 def asked_too(parsed: ParsedQuery, extra: Extra, near: Near) -> dict[str, float]:

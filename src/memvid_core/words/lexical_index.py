@@ -27,7 +27,6 @@ from memvid_core.words.bm25 import (
     Scoring,
     Shared,
     Statistics,
-    Wanted,
     chosen_terms,
     length_normalization,
 )
@@ -35,6 +34,7 @@ from memvid_core.words.list_reader import MAX_LISTS, ListReader
 from memvid_core.words.posting_file import copy_store, delete_store
 from memvid_core.words.postings import PostingStore
 from memvid_core.words.scores import allowed, lexical_score, top_k
+from memvid_core.words.wanted import Bar, Wanted
 
 __all__ = ["LexicalIndex"]
 
@@ -259,12 +259,14 @@ class LexicalIndex:
         parsed = parse(query)
         with self.reading() as reader:
             masks = self._masks(mask, live)
-            wanted = None if k <= 0 or parsed.restricts else Wanted(k, lambda rows: allowed(rows, *masks))
+            bar = Bar() if shared is None or shared.bar is None else shared.bar
+            wanted = None if k <= 0 or parsed.restricts else Wanted(k, lambda rows: allowed(rows, *masks), bar)
             rows, found, ideal = self._score(reader, parsed, live, extra, shared, wanted)
             kept = allowed(rows, *masks) & self._restricted(reader, parsed, rows)
             rows, found = rows[kept], found[kept]
             if 0 < k < len(rows):  # keep the rows that can be among the top k, before the slower sort
                 enough = np.partition(found, len(found) - k)[len(found) - k]
+                bar.reach(float(enough))
                 rows, found = rows[found >= enough], found[found >= enough]
             rows, found = top_k(rows, found, k)
             return rows, lexical_score(found, ideal) if normalized else found

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.words.analyzer import parse
-from memvid_core.words.bm25 import Extra, Shared, chosen_terms
+from memvid_core.words.bm25 import Extra, Shared, chosen_terms, live_rows
 from memvid_core.words.lexical_index import LexicalIndex
 from memvid_core.words.near import MAX_WORDS, asked_grams, by_distance, has_near, most_frequent, near_grams
 
@@ -69,7 +69,9 @@ class ShardWords:
 
     def counts(self, tokens: Sequence[str]) -> list[int]:
         """Return the number of live rows of each token."""
-        return self.any_counts([(token,) for token in tokens])
+        with self._index.reading() as reader:
+            counted = self._index.counted(self._live)
+            return [live_rows(reader, counted, token) for token in tokens]
 
     def frequencies(self, tokens: Sequence[str]) -> list[int]:
         """Return the number of rows of each token, including deleted ones."""
@@ -83,7 +85,7 @@ class ShardWords:
     def any_counts(self, groups: Sequence[Sequence[str]]) -> list[int]:
         """Return, for each group of tokens, the number of live rows with any of them."""
         with self._index.reading() as reader:
-            found = [reader.find(group[0]) if len(group) == 1 else reader.any_of(group) for group in groups]
+            found = [reader.any_of(group) for group in groups]
             inside = [one.rows[one.rows < len(self._live)] for one in found]
             return [int(np.count_nonzero(self._live[rows])) for rows in inside]
 

@@ -11,7 +11,9 @@ import pytest
 from memvid_core import Library, Memory, MemvidError
 from memvid_core.cli.failures import NOTHING, PARTLY
 from memvid_core.cli.places import is_library, memory_place
+from memvid_core.vectors.inverted_file import InvertedFile
 from tests.core.cli.running import memvid
+from tests.core.vectors.tuned import tune
 
 RUNS = {
     "build": ["more.jsonl"],
@@ -172,3 +174,15 @@ def test_a_build_that_fails_while_another_commits_removes_nothing_that_counts(
             assert [record.id for record in library] == ["b"]
     else:
         assert not (path / "library.json").exists()
+
+
+def test_a_build_makes_the_lists_that_searches_use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(monkeypatch, auto_floats=64, entries=1, scanned=1, listed_in_search=0)
+    made = [{"id": f"j{n}", "text": f"page {n} of a book on wings"} for n in range(400)]
+    Path("some.jsonl").write_text("\n".join(map(json.dumps, made)), "utf-8")
+    done = memvid("library", "build", "listed", "some.jsonl", "--index", "ivf")
+    assert (done.code, len([*Path("listed").rglob("*.lists")])) == (0, 1)
+    assert memvid("library", "build", "listed", "some.jsonl", "--index", "tree").code == 2
+    monkeypatch.setattr(InvertedFile, "fit", None)  # no search makes them
+    found = memvid("library", "search", "listed", "page 7", "--mode", "dense", "--index", "ivf:0.9")
+    assert (found.code, found.err) == (0, "")

@@ -8,11 +8,25 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from memvid_core import DamagedLibraryError, IncompleteSearchError, Library, Memory, MemoryFileError, MemvidError
+from memvid_core import (
+    DamagedLibraryError,
+    IncompleteSearchError,
+    Library,
+    LibraryHits,
+    Memory,
+    MemoryFileError,
+    MemvidError,
+    Record,
+    ThreadExecutor,
+)
+from memvid_core.library.executor import Failure, Questions
 from memvid_core.library.manifest import read_description, read_manifest
 from memvid_core.library.objects import LocalObjects
 from tests.core.embedders import embed
@@ -259,3 +273,45 @@ def test_a_manifest_of_a_copy_that_was_changed_otherwise_is_not_answered_from(li
         assert len(caught.value.report.failed) == 1
         [damage] = again.verify().damage
         assert damage.name.startswith("deletes/" if change == "delete" else "shards/")
+
+
+class Losing:
+    """An executor that asks one shard after the other, and loses the candidates of one."""
+
+    def __init__(self) -> None:
+        self._threads, self.lost = ThreadExecutor(threads=1), ""
+        self.asked: list[str] = []
+
+    def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:
+        answers = []
+        for question in questions:
+            self.asked.append(call)
+            [answer] = self._threads.ask(call, [question], timeout)
+            lost = call == "candidates" and question[0].entry.file == self.lost
+            answers.append(Failure("it was lost") if lost else answer)
+        return answers
+
+    def close(self) -> None:
+        self._threads.close()
+
+
+def test_what_a_failed_shard_has_found_hides_no_hit_of_the_others(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    rows = 2_500
+    texts = [" ".join(["wing", *(["heat"] * int(rng.integers(0, 4)))]) for _ in range(2 * rows)]
+    for row in (*range(0, 40), *range(rows, rows + 3)):
+        texts[row] += " aileron" * (3 if row < rows else 1)
+    given = [Record(str(row), text, {"part": row // rows}) for row, text in enumerate(texts)]
+    with Library.create(tmp_path / "library", embed, partition_by=["part"]) as library:
+        library.build(given, rows_per_shard=rows)
+    losing = Losing()
+    with closing(losing), Library.open(tmp_path / "library", embedder=embed, executor=losing) as library:
+        losing.lost = library.shards_of(["0"])["0"]
+        hits = library.search("aileron wing heat", 20, mode="lexical", partial="allow")
+        assert isinstance(hits, LibraryHits)
+        assert (hits.report.complete, len(hits)) == (False, 20)
+        assert losing.asked.count("candidates") == 3  # the second shard twice
+        losing.lost = ""
+        expected = library.search("aileron wing heat", 20, {"part": 1}, mode="lexical")
+        assert [hit.id for hit in hits] == [hit.id for hit in expected]
+        assert losing.asked.count("candidates") == 4

@@ -255,3 +255,24 @@ def test_shards_that_are_open_are_asked_first(tmp_path: Path, monkeypatch: pytes
         assert library.ids() == wanted
         assert len(opened) <= 4  # two rounds, in each of which two shards are not open
     executor.close()
+
+
+def test_a_late_shard_keeps_no_other_from_answering(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+    whole = ShardReader.check
+    with Library.open(path, embedder=embed) as library, closing(ThreadExecutor(threads=2)) as executor:
+        questions = [(ref, ()) for ref in library._state.shards.refs]
+        for _ in range(20):  # it is known now that one thread is enough for them
+            assert executor.ask("check", questions) == [None] * len(questions)
+        slow = Path(min(library.explain_shards())).name
+
+        def late(reader: ShardReader) -> None:
+            if Path(reader._session.path).name == slow:
+                goes_on.wait()
+            whole(reader)
+
+        monkeypatch.setattr(ShardReader, "check", late)
+        answers = executor.ask("check", questions, 1.0)
+        goes_on.set()
+    failed = [Path(ref.entry.file).name for (ref, _), answer in zip(questions, answers, strict=True) if answer]
+    assert failed == [slow]

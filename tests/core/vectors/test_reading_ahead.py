@@ -13,6 +13,7 @@ from memvid_core.errors import IndexStaleError, OutOfMemoryError
 from memvid_core.vectors.checked_rows import CheckedRows
 from memvid_core.vectors.growing_file import GrowingFile, row_sums
 from memvid_core.vectors.kept_rows import KeptRows
+from tests.core.vectors.tuned import tune
 
 ROWS, WIDTH = 5000, 256  # 1.3 MB: five pieces of what is read ahead at once
 MANY = 100
@@ -116,6 +117,22 @@ def test_after_some_searches_all_whole_frames_are_kept(rows: NDArray[np.uint8], 
 def test_more_rows_than_the_process_may_hold_are_an_error_that_says_so() -> None:
     with pytest.raises(OutOfMemoryError, match="do not fit into memory"):
         KeptRows(1 << 40, 1 << 12)
+
+
+def test_all_videos_of_a_process_share_the_room_for_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(monkeypatch, kept_bytes=10 * WIDTH)
+    first = KeptRows.if_room(6, WIDTH, None)
+    assert first is not None
+    assert KeptRows.if_room(5, WIDTH, None) is None
+    second = KeptRows.if_room(4, WIDTH, None)
+    assert second is not None
+    assert KeptRows.if_room(7, WIDTH, first) is None
+    del second
+    grown = KeptRows.if_room(10, WIDTH, first)  # the rows that it replaces are not counted twice
+    assert grown is not None
+    del first, grown
+    assert KeptRows.if_room(11, WIDTH, None) is None
+    assert KeptRows.if_room(10, WIDTH, None) is not None
 
 
 def test_rows_of_a_frame_that_could_not_be_read_ahead_are_read_when_they_are_asked_for() -> None:

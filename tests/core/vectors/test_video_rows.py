@@ -124,7 +124,7 @@ def test_answers_are_the_same_without_a_copy(
 ) -> None:
     random = np.random.default_rng(seed)
     with pytest.MonkeyPatch.context() as patch, closing(Both(tmp_path_factory.mktemp("m"), dtype)) as both:
-        tune(patch, auto_floats=60 * dimension)
+        tune(patch, auto_floats=60 * dimension, kept_bytes=int(random.choice([0, 4_000, 1 << 28])))
         drive(both, random, dimension, commits, zeros)
 
 

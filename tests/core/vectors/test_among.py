@@ -1,0 +1,97 @@
+"""Several indexes that are searched for the same rows: each looks no further than all together need."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from memvid_core.vectors import quantized
+from memvid_core.vectors.among import Among, Found
+from memvid_core.vectors.exact import compare
+from memvid_core.vectors.vector_index import VectorIndex
+
+ROWS, PARTS, DIMENSION = 10_000, 4, 48
+
+
+def clustered(count: int, seed: int) -> NDArray[np.float32]:
+    rng = np.random.default_rng(seed)
+    centers = np.random.default_rng(0).standard_normal((200, DIMENSION), np.float32)
+    noise = np.float32(0.5) * rng.standard_normal((count, DIMENSION), np.float32)
+    made: NDArray[np.float32] = centers[rng.integers(0, 200, count)] + noise
+    return made
+
+
+def indexes_of(rows: NDArray[np.float32]) -> list[VectorIndex]:
+    made = []
+    for first in range(0, len(rows), ROWS):
+        index = VectorIndex(DIMENSION, strategy="quantized")
+        index.extend(0, rows[first : first + ROWS])
+        made.append(index)
+    return made
+
+
+def merged(
+    indexes: list[VectorIndex], query: NDArray[np.float32], k: int, found: Found | None, masks: list[Any]
+) -> list[int]:
+    parts = []
+    for number, (index, mask) in enumerate(zip(indexes, masks, strict=True)):
+        among = None if found is None else Among(number, 1 / PARTS, found)
+        rows, scores = index.search(query, k, mask, among)
+        parts.append((rows + ROWS * number, scores))
+    every = np.concatenate([rows for rows, _ in parts])
+    ordered: list[int] = every[np.lexsort((every, -np.concatenate([scores for _, scores in parts])))[:k]].tolist()
+    return ordered
+
+
+@pytest.mark.parametrize("order", ["mixed", "by topic"])
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_the_best_rows_of_all_are_found_with_fewer_comparisons(
+    monkeypatch: pytest.MonkeyPatch, order: str, share: float
+) -> None:
+    rows, queries = clustered(PARTS * ROWS, 1), clustered(20, 2)
+    if order == "by topic":
+        rows = rows[np.argsort(rows[:, 0])]
+    indexes = indexes_of(rows)
+    exact = VectorIndex(DIMENSION, strategy="exact")
+    exact.extend(0, rows)
+    allowed = np.random.default_rng(4).random(len(rows)) < share
+    masks = [allowed[first : first + ROWS] for first in range(0, len(rows), ROWS)]
+    compared = 0
+
+    def counting(query: Any, some: Any, *others: Any) -> Any:
+        nonlocal compared
+        compared += len(some)
+        return compare(query, some, *others)
+
+    monkeypatch.setattr(quantized, "compare", counting)
+    for k in (10, 100):
+        wanted = [exact.search(query, k, allowed)[0].tolist() for query in queries]
+        alone = [merged(indexes, query, k, None, masks) for query in queries]
+        before, compared = compared, 0
+        together = [merged(indexes, query, k, Found(), masks) for query in queries]
+        recall = np.mean([len({*a} & {*b}) / k for a, b in zip(wanted, together, strict=True)])
+        assert recall >= 0.99
+        assert recall >= np.mean([len({*a} & {*b}) / k for a, b in zip(wanted, alone, strict=True)]) - 0.005
+        assert compared < 0.6 * before
+        compared = 0
+
+
+def test_a_search_that_begins_again_counts_its_rows_once() -> None:
+    rows, [query] = clustered(PARTS * ROWS, 1), clustered(1, 2)
+    indexes, masks = indexes_of(rows), [None] * PARTS
+    found = Found()
+    first = merged(indexes, query, 10, found, masks)
+    assert merged(indexes, query, 10, found, masks) == first
+
+
+def test_what_is_known_can_be_sent_to_another_process() -> None:
+    found = Found()
+    found.kth(0, np.array([0.5, 0.25], np.float32), 1)
+    sent = pickle.loads(pickle.dumps([Among(1, 0.5, found), Among(2, 0.25, found)]))
+    assert [(one.number, one.share) for one in sent] == [(1, 0.5), (2, 0.25)]
+    assert sent[0].found is sent[1].found
+    assert sent[0].found.kth(1, np.array([0.0], np.float32), 1) == 0.5

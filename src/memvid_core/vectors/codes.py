@@ -77,6 +77,10 @@ class CodeStore(Protocol):
         """Let go of files and memory."""
 
     @property
+    def keeps_levels(self) -> bool:
+        """Whether levels are in RAM once they were asked for."""
+
+    @property
     def nbytes(self) -> int:
         """Bytes held."""
 
@@ -121,6 +125,11 @@ class RamCodes:
     def close(self) -> None:
         """Let go of the memory."""
         self._blocks, self._levels = self._blocks[:0].copy(), self._levels[:0].copy()
+
+    @property
+    def keeps_levels(self) -> bool:
+        """True."""
+        return True
 
     @property
     def nbytes(self) -> int:
@@ -226,6 +235,11 @@ class FileCodes:
     def levels(self, rows: NDArray[np.int64]) -> Levels:
         """Return the levels of some rows; they are read once, and compared with their checksums."""
         return self._checked.take(rows).view(np.int8)
+
+    @property
+    def keeps_levels(self) -> bool:
+        """Whether levels are in RAM once they were asked for."""
+        return self._checked.kept
 
     def holds(self, rows: int) -> bool:
         """Return whether the files are long enough for so many rows."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from memvid_core.system.shared_work import split_over_cores
 from memvid_core.vectors import settings
 from memvid_core.vectors.among import Among
+from memvid_core.vectors.coded import Coded
 from memvid_core.vectors.codes import BLOCK_ROWS, CodeStore, RamCodes, is_newest, load_codes, newest_codes, save_codes
 from memvid_core.vectors.exact import ExactSearch, Rows, compare, exact_candidates, kth_best, near_best, slack_of
 from memvid_core.vectors.matrix import Matrix, RowStore
 from memvid_core.vectors.quantizer import BITS, WORDS, Codes, Levels, Quantizer
 from memvid_core.vectors.recall_estimate import Line, enough, upper_tail
 
-__all__ = ["Coded", "QuantizedSearch", "scan", "weigh"]
+__all__ = ["QuantizedSearch", "scan", "weigh"]
 
 
 _SAMPLE_ROWS: Final = 16384
@@ -142,24 +143,6 @@ def weigh(take: Callable[[Rows], Levels], rows: Rows, weights: Matrix) -> NDArra
     else:
         work(0, pieces)
     return sums
-
-
-class Coded(NamedTuple):
-    """The codes of some rows.
-
-    Attributes:
-        fit: Under which they are kept in the folder; 0 where they are in RAM only.
-        quantizer: What made them.
-        rows: How many rows these are.
-        signs: (blocks, 4, 8192) uint64.
-        levels: Returns the levels of some rows, (m, width) int8.
-    """
-
-    fit: int
-    quantizer: Quantizer
-    rows: int
-    signs: Codes
-    levels: Callable[[Rows], Levels]
 
 
 class QuantizedSearch:
@@ -300,16 +283,12 @@ class QuantizedSearch:
         return self._quantizer if rows >= self._least_rows else None
 
     def coded(self, rows: int) -> Coded | None:
-        """Return the codes of the first ``rows`` rows; None where rows are so few that there are none.
-
-        Raises:
-            IndexStaleError: They are not what was written.
-        """
+        """Return the codes of the first ``rows`` rows; None where rows are so few that there are none."""
         with self._lock:
             if self._quantizer is None or rows < self._least_rows:
                 return None
             fit, quantizer, codes = self._fit_number, self._quantizer, self._codes
-        return Coded(fit, quantizer, rows, codes.blocks(rows), codes.levels)
+        return Coded(fit, quantizer, rows, codes)
 
     def candidates(
         self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None, among: Among | None = None

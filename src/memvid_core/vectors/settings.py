@@ -25,6 +25,7 @@ class VectorSettings:
         pool: The centroids whose levels are compared, times the lists that are looked into.
         scanned: The rows whose signs are scanned in the time that an entry of a list takes.
         picked: The rows of those lists whose levels are weighed, plus 8 k.
+        picked_to_read: The same where each of them is read from the disk.
         compared: The rows of these that are read and compared, plus 4 k, at most.
         compared_first: Those that are compared in any case, plus 4 k.
         kept_bytes: A matrix larger than this is not kept in RAM, nor are more rows of all videos of a process.
@@ -52,6 +53,7 @@ class VectorSettings:
     pool: int = 3
     scanned: int = 32
     picked: int = 1400
+    picked_to_read: int = 600
     compared: int = 260
     compared_first: int = 80
     kept_bytes: int = 256 << 20

@@ -6,6 +6,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ import pytest
 from memvid_core.errors import IndexStaleError, InvalidInputError, StorageError
 from memvid_core.model import Ivf
 from memvid_core.vectors import inverted_file
-from memvid_core.vectors.centroids import Centroids
+from memvid_core.vectors.centroids import Centroids, Lists
+from memvid_core.vectors.coded import Coded
 from memvid_core.vectors.growing_file import load_arrays, save_arrays
-from memvid_core.vectors.quantized import Coded, QuantizedSearch
+from memvid_core.vectors.quantized import QuantizedSearch
 from memvid_core.vectors.vector_index import VectorIndex
 from tests.core.vectors.tuned import tune
 from tests.core.vectors.vector_data import clustered, recall
@@ -49,7 +51,7 @@ def test_ivf_recall(tmp_path: Path, noise: float) -> None:
 def test_levels_of_many_rows_are_not_kept_in_ram_and_tell_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tune(monkeypatch, asked=32)
+    tune(monkeypatch, asked=32, entries=800, picked=20, picked_to_read=20)
     data, queries = clustered(6000, 48), clustered(40, 48, seed=9)
     index = VectorIndex(48, folder=tmp_path, strategy="ivf")
     index.extend(0, data)
@@ -61,14 +63,78 @@ def test_levels_of_many_rows_are_not_kept_in_ram_and_tell_the_same(
     large.sync(6000)
     for _ in range(3):
         assert np.array_equal(large.search(queries, 10)[0], kept)
+    assert recall(large, data, queries, 10) >= 0.97
     (levels,) = tmp_path.glob("codes-*.levels")
     levels.write_bytes(bytes(levels.stat().st_size))
     with pytest.raises(IndexStaleError, match="is not what was written"):
         large.search(queries, 10)
     large.close()
-    made_again = VectorIndex(48, folder=tmp_path / "again", strategy="ivf")
-    made_again.extend(0, data)
-    assert np.array_equal(made_again.search(queries, 10)[0], kept)
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_signs_that_are_damaged_are_found_by_the_first_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(monkeypatch, asked=32, entries=800, picked=20, picked_to_read=20)
+    data = clustered(6000, 48)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data)
+    index.flush()
+    index.close()
+    (signs,) = tmp_path.glob("codes-*.bits")
+    signs.write_bytes(bytes(signs.stat().st_size))
+    for listed_bytes in (0, 1 << 30):
+        tune(monkeypatch, listed_bytes=listed_bytes)
+        reader = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
+        reader.sync(6000)
+        with pytest.raises(IndexStaleError, match="are not what was written"):
+            reader.search(data[:1], 3)
+        reader.close()
+
+
+@pytest.mark.usefixtures("codes_of_few")
+@pytest.mark.parametrize("harm", ["", "gone", "short", "odd", "negative", "beyond", "wide", "square"])
+def test_the_saved_order_of_entries_saves_sorting_and_is_made_again_where_it_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    tune(monkeypatch, asked=32, unlisted_rows=100)
+    data, queries = clustered(3000, 48), clustered(40, 48, seed=9)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data[:2950])
+    index.sync(2950)
+    index.flush()
+    index.extend(2950, data[2950:])  # these lie in no list yet
+    index.sync(3000)
+    expected = index.search(queries, 10)[0]
+    index.flush()
+    index.close()
+    (lists,) = tmp_path.glob("ivf-*.lists")
+    arrays = dict(load_arrays(lists) or {})
+    order = arrays["order"]
+    assert order.shape == (2 * 2950,)
+    changed = {
+        "gone": np.empty(0, dtype=np.int32),
+        "short": order[:-2000],
+        "odd": order[:-1],
+        "negative": order - 1,
+        "beyond": order + 50,
+        "wide": order.astype(np.int64),
+        "square": order.reshape(-1, 2),
+    }
+    save_arrays(lists, **arrays | {"order": changed.get(harm, order)})
+    sorted_rows: list[int] = []
+    made: Any = Lists.of.__func__  # type: ignore[attr-defined]
+
+    def of(cls: type[Lists], *arguments: Any) -> Lists:
+        if len(arguments) < 4:
+            sorted_rows.append(len(arguments[0]))
+        found: Lists = made(cls, *arguments)
+        return found
+
+    monkeypatch.setattr(Lists, "of", classmethod(of))
+    reader = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
+    reader.sync(3000)
+    assert np.array_equal(reader.search(queries, 10)[0], expected)
+    assert bool(sorted_rows) == bool(harm)
+    reader.close()
 
 
 @pytest.mark.usefixtures("codes_of_few")

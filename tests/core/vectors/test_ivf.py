@@ -32,19 +32,19 @@ def codes_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("codes_of_few")
 @pytest.mark.parametrize("noise", [0.05, 0.35, 0.8])
 def test_ivf_recall(tmp_path: Path, noise: float) -> None:
-    data, queries = clustered(30_000, 48, noise=noise), clustered(50, 48, seed=9, noise=noise)
+    data, queries = clustered(12_000, 48, noise=noise), clustered(50, 48, seed=9, noise=noise)
     index = VectorIndex(48, folder=tmp_path, strategy="ivf")
-    for first in range(0, 30_000, 7000):
-        index.extend(first, data[first : first + 7000])
-        assert recall(index, data[: first + 7000], queries, 10) >= 0.96
+    for first in range(0, 12_000, 5000):
+        index.extend(first, data[first : first + 5000])
+        assert recall(index, data[: first + 5000], queries, 10) >= 0.96
     index.flush()
     again = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
-    again.sync(30_000)
+    again.sync(12_000)
     for some in (index, again):
         assert recall(some, data, queries, 10) >= 0.97
         assert recall(some, data, queries, 100) >= 0.95
-        assert recall(some, data, queries, 10, np.arange(30_000) % 2 == 0) >= 0.97
-        assert recall(some, data, queries, 10, np.arange(30_000) % 300 == 0) >= 0.97
+        assert recall(some, data, queries, 10, np.arange(12_000) % 2 == 0) >= 0.97
+        assert recall(some, data, queries, 10, np.arange(12_000) % 300 == 0) >= 0.97
 
 
 @pytest.mark.usefixtures("codes_of_few")
@@ -151,17 +151,17 @@ def test_ivf_search_among_copies_and_rows_without_a_vector() -> None:
 
 @pytest.mark.usefixtures("codes_of_few")
 def test_the_recall_that_is_stated_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, queries = clustered(9000, 48, noise=0.8), clustered(200, 48, seed=9, noise=0.8)
-    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    data, queries = clustered(5000, 48, noise=0.8), clustered(200, 48, seed=9, noise=0.8)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf", dtype="float32")
     index.extend(0, data)
-    index.sync(9000)
+    index.sync(5000)
     index.flush()
     index.close()
     monkeypatch.setattr(inverted_file.InvertedFile, "fit", None)  # another recall needs no other lists
     entries, shares = [], []
     for promised in (0.5, 0.8, 0.98, 0.995, 1.0):
-        index = VectorIndex(48, folder=tmp_path, strategy=Ivf(promised))
-        index.sync(9000)
+        index = VectorIndex(48, folder=tmp_path, strategy=Ivf(promised), dtype="float32")
+        index.sync(5000)
         shares.append(recall(index, data, queries, 10))
         assert shares[-1] >= promised - 0.005
         budgets = index._search._budgets[1]  # type: ignore[attr-defined]
@@ -170,8 +170,8 @@ def test_the_recall_that_is_stated_is_found(tmp_path: Path, monkeypatch: pytest.
         index.close()
         with monkeypatch.context() as patch:
             tune(patch, asked=0)  # a reader takes what the writer has measured
-            reader = VectorIndex(48, folder=tmp_path, strategy=Ivf(promised), writable=False)
-            reader.sync(9000)
+            reader = VectorIndex(48, folder=tmp_path, strategy=Ivf(promised), dtype="float32", writable=False)
+            reader.sync(5000)
             assert recall(reader, data, queries, 10) == shares[-1]
             assert reader._search._budgets[1] == budgets[:1]  # type: ignore[attr-defined]
     assert entries == sorted(set(entries))

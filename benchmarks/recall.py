@@ -3,7 +3,7 @@
     python -m benchmarks.recall                                  # 500,000 vectors in clusters, texts, near-copies
     python -m benchmarks.recall --sets clusters --rows 1000000
     python -m benchmarks.recall --sets clusters --indexes ivf --recalls 0.9 0.95 0.98 0.99   # of one index
-    python -m benchmarks.recall --sets clusters --peers "faiss IVF{lists},SQ8" "faiss IVF{lists},PQ48x8" lancedb
+    python -m benchmarks.recall --sets clusters --peers "faiss IVF{lists},SQ8" "faiss IVF{lists},PQ48x8" lancedb usearch
 
 `clusters`: distinct vectors around 20,000 centers in 64 hidden dimensions, turned into 384 with noise. `texts`: those
 of the built-in embedder for all different windows of 240 characters of the data sets, over 200,000. `copies`: 20,000
@@ -13,7 +13,8 @@ and asked in another.
 
 Peers are built as their documents advise, and asked with several numbers of lists: FAISS with four times the square
 root of the rows as its number of lists; LanceDB's IVF_PQ with as many partitions as the square root, 48 subvectors, and
-two, five and ten of a hundred partitions looked into, of which ten times the wanted rows are compared exactly.
+two, five and ten of a hundred partitions looked into, of which ten times the wanted rows are compared exactly; usearch
+with 32 edges a row, 128 rows in view to add one, and the number at the end of its name in view to find some.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ from benchmarks.vectors import (
     asked,
     build_faiss,
     build_ours,
+    build_usearch,
     resident,
     search_ours,
+    search_usearch,
     truth,
 )
 from memvid_core import HashingEmbedder
@@ -116,10 +119,12 @@ def copies(count: int, data: Path) -> tuple[Matrix, Matrix]:
 
 
 def build_peer(folder: Path, kind: str) -> Figures:
-    """Build an index of FAISS or LanceDB."""
+    """Build an index of FAISS, LanceDB or usearch."""
     name, _, factory = kind.partition(" ")
     if name == "faiss":
         return build_faiss(folder, factory)
+    if name == "usearch":
+        return build_usearch(folder, factory)
     import lancedb
     import pyarrow
 
@@ -137,7 +142,7 @@ def build_peer(folder: Path, kind: str) -> Figures:
 
 
 def search_peer(folder: Path, setting: str) -> Figures:
-    """Ask an index of FAISS or LanceDB, with a number of lists."""
+    """Ask an index of FAISS, LanceDB or usearch, with how much it looks at."""
     kind, _, lists = setting.rpartition(" ")
     name, _, factory = kind.partition(" ")
     before, start = resident(), time.perf_counter()
@@ -148,13 +153,15 @@ def search_peer(folder: Path, setting: str) -> Figures:
         faiss.omp_set_num_threads(1)
         index.nprobe = int(lists)
         return asked(lambda query: index.search(query[None], K)[1][0], folder, start, before)
+    if name == "usearch":
+        return search_usearch(folder, lists)
     import lancedb
 
     table = lancedb.connect(folder / "lance").open_table("rows")
 
     def search(query: Matrix) -> NDArray[np.int64]:
         found = table.search(query).distance_type("cosine").nprobes(int(lists)).refine_factor(10).limit(K)
-        numbers: NDArray[np.int64] = found.select(["id"]).to_arrow()["id"].to_numpy()
+        numbers: NDArray[np.int64] = found.select(["id", "_distance"]).to_arrow()["id"].to_numpy()
         return numbers
 
     return asked(search, folder, start, before)
@@ -162,11 +169,9 @@ def search_peer(folder: Path, setting: str) -> Figures:
 
 def settings_of(kind: str, count: int) -> list[str]:
     """Return how a peer is asked."""
-    partitions = round(count**0.5)
-    lists = (
-        (32, 64, 128, 256) if kind.startswith("faiss") else [round(partitions * share) for share in (0.02, 0.05, 0.1)]
-    )
-    return [f"{kind} {number}" for number in lists]
+    if kind == "lancedb":
+        return [f"{kind} {round(count**0.5 * share)}" for share in (0.02, 0.05, 0.1)]
+    return [f"{kind} {number}" for number in ((64, 168, 400) if kind == "usearch" else (32, 64, 128, 256))]
 
 
 SETS: dict[str, Callable[[int, Path], tuple[Matrix, Matrix]]] = {"clusters": clusters, "texts": texts, "copies": copies}
@@ -185,7 +190,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--indexes", nargs="+", choices=("auto", "ivf"), default=["auto", "ivf"])
     parser.add_argument("--recalls", type=float, nargs="+", default=[], help="what ivf is to find; by default .98")
-    parser.add_argument("--peers", nargs="+", default=[], help='"faiss FACTORY", lancedb')
+    parser.add_argument("--peers", nargs="+", default=[], help='"faiss FACTORY", lancedb, usearch')
     add_data_option(parser)
     options = parser.parse_args()
     print(describe("memvid-core", "numpy"))

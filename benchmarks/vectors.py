@@ -229,12 +229,12 @@ def build_usearch(folder: Path, _: str) -> Figures:
     return {"build s": time.perf_counter() - start, "disk MB": path.stat().st_size / 2**20}
 
 
-def search_usearch(folder: Path, _: str) -> Figures:
+def search_usearch(folder: Path, expansion: str) -> Figures:
     queries = np.load(folder / "queries.npy")
     before, start = resident(), time.perf_counter()
     index = graph(queries.shape[1])
     index.load(str(folder / "graph.usearch"))
-    index.expansion_search = 168
+    index.expansion_search = int(expansion or 168)
     figures = asked(lambda query: index.search(query, K).keys.astype(np.int64), folder, start, before)
     start = time.perf_counter()
     index.search(queries, K)

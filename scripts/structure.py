@@ -31,7 +31,7 @@ def part_of(module: str, modules: set[str]) -> str:
 
 def imported(tree: ast.AST, modules: set[str]) -> Iterator[str]:
     """Yield the modules of the package that a file imports, wherever the import stands."""
-    for node in ast.walk(_without_type_checking(tree)):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE:
@@ -40,18 +40,14 @@ def imported(tree: ast.AST, modules: set[str]) -> Iterator[str]:
                 yield inner if inner in modules else node.module
 
 
-def _without_type_checking(tree: ast.AST) -> ast.AST:
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [  # type: ignore[attr-defined]
-                item
-                for item in body
-                if not (
-                    isinstance(item, ast.If) and isinstance(item.test, ast.Name) and item.test.id == "TYPE_CHECKING"
-                )
-            ]
-    return tree
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the statements in a node, at any depth, without those for type checkers alone; expressions hold none."""
+    for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+        inner = getattr(node, name, None)
+        for item in inner if isinstance(inner, list) else ():
+            if not (isinstance(item, ast.If) and isinstance(item.test, ast.Name) and item.test.id == "TYPE_CHECKING"):
+                yield item
+                yield from _statements(item)
 
 
 def arrows_of(source: Path) -> Arrows:

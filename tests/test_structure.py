@@ -8,6 +8,7 @@ import re
 import runpy
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def _no_search_for_garbage() -> Iterator[None]:
     """Trees of all sources are a million objects, and to search them again and again takes three times the parsing."""
     gc.disable()
     yield
+    _statements.cache_clear()
     gc.enable()
 
 
@@ -103,34 +105,53 @@ def test_no_file_is_longer_than_a_reader_can_hold(structure: dict[str, Any]) -> 
     assert long == {}
 
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Calls that fail a test by themselves: of pytest, and the guard that raises where a coroutine blocks its loop.
 FAILING = {"raises", "warns", "fail", "blockbuster_ctx"}
 
 
-def _called(function: ast.AST) -> set[str]:
-    calls = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+@cache
+def _statements(text: str) -> list[ast.AST]:
+    """Return the statements of a file, and the handlers of exceptions, at any depth; expressions hold none."""
+    return list(_inner(ast.parse(text), (ast.AST,)))
+
+
+def _inner(node: ast.AST, kinds: tuple[type[ast.AST], ...], but: tuple[type[ast.AST], ...] = ()) -> Iterator[ast.AST]:
+    for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+        inner = getattr(node, name, None)
+        for item in inner if isinstance(inner, list) else ():
+            if not isinstance(item, but):
+                if isinstance(item, kinds):
+                    yield item
+                yield from _inner(item, kinds, but)
+
+
+def _called(nodes: list[ast.AST]) -> set[str]:
+    calls = [node.func for node in nodes if isinstance(node, ast.Call)]
     return {call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "") for call in calls}
 
 
-def _checks(function: ast.AST) -> bool:
-    """Tell whether a function can fail by what it says itself."""
-    nodes = list(ast.walk(function))
+def _checks(nodes: list[ast.AST]) -> bool:
+    """Tell whether a function, of which these are all nodes, can fail by what it says itself."""
     checked = [
         word.value for node in nodes if isinstance(node, ast.Call) for word in node.keywords if word.arg == "check"
     ]
     return (
         any(isinstance(node, ast.Assert | ast.Raise) for node in nodes)
-        or any(name in FAILING or name.startswith("assert_") for name in _called(function))
+        or any(name in FAILING or name.startswith("assert_") for name in _called(nodes))
         or any(isinstance(value, ast.Constant) and value.value is True for value in checked)  # run(..., check=True)
     )
 
 
 def without_a_check(texts: list[str]) -> list[str]:
     """Return the names of the tests that assert nothing, also not in a function of the tests that they call."""
-    nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
-    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    called = {id(function): _called(function) for function in functions}
-    checking = {id(function) for function in functions if _checks(function)}
+    functions = [node for text in texts for node in _statements(text) if isinstance(node, FUNCTIONS)]
+    called, checking = {}, set()
+    for function in functions:
+        nodes = list(ast.walk(function))
+        called[id(function)] = _called(nodes)
+        if _checks(nodes):
+            checking.add(id(function))
     while True:
         helpers = {function.name for function in functions if id(function) in checking} - {"__init__"}
         more = {at for at, names in called.items() if at not in checking and names & helpers}
@@ -147,23 +168,17 @@ def test_no_test_asserts_nothing() -> None:
 
 def early_ends(text: str) -> list[str]:
     """Return the names of the tests that end in a branch without a check, such as on a system that lacks something."""
-    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     found = []
-    for test in (each for each in functions if each.name.startswith("test_")):
-        blocks = [block for node in _own(test) for block in _branches(node)]
+    for test in _statements(text):
+        if not (isinstance(test, FUNCTIONS) and test.name.startswith("test_")):
+            continue
+        blocks = [block for node in _inner(test, (ast.If, ast.ExceptHandler), FUNCTIONS) for block in _branches(node)]
         ended = [
             block for block in blocks if any(isinstance(each, ast.Return) and each.value is None for each in block)
         ]
-        found += [test.name for block in ended if not any(map(_checks, block))]
+        checks = [[_checks(list(ast.walk(each))) for each in block] for block in ended]
+        found += [test.name for block in checks if not any(block)]
     return found
-
-
-def _own(node: ast.AST) -> list[ast.AST]:
-    """Return the parts of a function without the functions in it."""
-    parts = [
-        part for part in ast.iter_child_nodes(node) if not isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    return [inner for part in parts for inner in (part, *_own(part))]
 
 
 def _branches(node: ast.AST) -> list[list[ast.stmt]]:

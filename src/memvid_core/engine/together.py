@@ -8,6 +8,8 @@ says what it is about.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress, filterfalse
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -29,6 +31,7 @@ _BEGINNING: Final = 0.5  # the weight of the words at the beginning
 _BEGINNING_WORDS: Final = 50
 _BEGINNING_CHARACTERS: Final = 1_000
 _SHARED: Final = 2  # first characters that a word shares with its token
+_BEGIN = itemgetter(slice(_SHARED))
 
 
 def together(texts: Sequence[str], question: str) -> NDArray[np.float32]:
@@ -51,7 +54,9 @@ def together(texts: Sequence[str], question: str) -> NDArray[np.float32]:
         >>> together(["대통령은 서울에서 연설했다."], "서울의 대통령").tolist()
         [1.0]
     """
-    return _together(texts, _Asked(question))
+    asked, close = _Asked(question), _close(texts)
+    hits = asked.hits(close)
+    return asked.shares(_most(said, hits) for said in close)
 
 
 def beginning(texts: Sequence[str], question: str) -> NDArray[np.float32]:
@@ -72,7 +77,9 @@ def beginning(texts: Sequence[str], question: str) -> NDArray[np.float32]:
         >>> beginning(texts, "jet wing").tolist()
         [0.625, 0.5, 0.0]
     """
-    return _beginning(texts, _Asked(question))
+    asked, heads = _Asked(question), _heads(texts)
+    hits = asked.hits(heads)
+    return asked.shares(_early(head, hits) for head in heads)
 
 
 def rescored(ranked: Ranked, texts: Sequence[str], question: str, k: int, trust: float | None = None) -> Ranked:
@@ -88,10 +95,12 @@ def rescored(ranked: Ranked, texts: Sequence[str], question: str, k: int, trust:
     """
     asked = _Asked(question)
     early = _BEGINNING if trust is None else _BEGINNING * (1 - trust) ** 2
-    shares = {"beginning": _beginning(texts, asked) * np.float32(early)}
+    heads, close = _heads(texts), [] if trust is not None else _close(texts[:_CLOSE])
+    hits = asked.hits([*heads, *close])  # words in several texts are analyzed once
+    shares = {"beginning": asked.shares(_early(head, hits) for head in heads) * np.float32(early)}
     whole = np.float32(1 + early)
     if trust is None:
-        shares = {"together": _together(texts[:_CLOSE], asked) * np.float32(_TOGETHER), **shares}
+        shares = {"together": asked.shares(_most(said, hits) for said in close) * np.float32(_TOGETHER), **shares}
         whole = np.float32(1 + early + _TOGETHER)
     parts = {name: part / whole for name, part in ranked.parts.items()}
     scores = ranked.scores / whole
@@ -115,36 +124,32 @@ class _Asked:
 
     def hits(self, said: Iterable[Sequence[str]]) -> dict[str, set[str]]:
         """Return the words of some texts that were asked for, with their tokens."""
-        begins = self._begins
-        # Such as 1989년에: a word that is not of letters alone may have two beginnings.
-        near = [word for word in set().union(*said) if word[:_SHARED] in begins or not word.isalpha()]
+        every = set().union(*said)
+        near = set(compress(every, map(self._begins.__contains__, map(_BEGIN, every))))
+        near.update(filterfalse(str.isalpha, every))  # such as 1989년에, which may have two beginnings
         return {word: tokens for word in near if (tokens := self._terms.intersection(analyze(word)))}
 
 
-def _together(texts: Sequence[str], asked: _Asked) -> NDArray[np.float32]:
-    said = [words(text[:_CHARACTERS]) for text in texts]
-    hits = asked.hits(said)
-    return asked.shares(_most(text, hits) for text in said)
+def _close(texts: Iterable[str]) -> list[list[str]]:
+    return [words(text[:_CHARACTERS]) for text in texts]
 
 
-def _beginning(texts: Sequence[str], asked: _Asked) -> NDArray[np.float32]:
-    said = [_first_words(text) for text in texts]
-    hits = asked.hits(said)
-    return asked.shares(_early(text, hits) for text in said)
+def _heads(texts: Iterable[str]) -> list[list[str]]:
+    """Return the words of the beginnings of texts; splitting at spaces first normalizes fewer characters."""
+    return [words(" ".join(_parts(text)[:_BEGINNING_WORDS]))[:_BEGINNING_WORDS] for text in texts]
 
 
-def _first_words(text: str) -> list[str]:
-    """Return the words of the beginning of a text; splitting at spaces first normalizes fewer characters."""
-    parts = text[:_BEGINNING_CHARACTERS].split(maxsplit=_BEGINNING_WORDS)
-    return words(" ".join(parts[:_BEGINNING_WORDS]))[:_BEGINNING_WORDS]
+def _parts(text: str) -> list[str]:
+    """Return the first parts of a text between spaces, and what follows if there are more."""
+    return text[:_BEGINNING_CHARACTERS].split(maxsplit=_BEGINNING_WORDS)
 
 
 def _most(said: Sequence[str], hits: Mapping[str, set[str]]) -> int:
     """Return the largest number of different words asked for that stand in one window of a text."""
     inside: dict[str, int] = {}  # the last place of each word of the window, in the order of places
     most = 0
-    for place in [place for place, word in enumerate(said) if word in hits]:
-        for term in hits[said[place]]:
+    for place, word in _found(said, hits):
+        for term in hits[word]:
             inside.pop(term, None)
             inside[term] = place
         while place - inside[next(iter(inside))] >= _WINDOW:
@@ -156,8 +161,12 @@ def _most(said: Sequence[str], hits: Mapping[str, set[str]]) -> int:
 def _early(said: Sequence[str], hits: Mapping[str, set[str]]) -> float:
     """Return the sum over the different words asked for of how early they stand."""
     first: dict[str, int] = {}
-    for word in hits.keys() & set(said):
-        place = said.index(word)
+    for place, word in _found(said, hits):
         for term in hits[word]:
-            first[term] = min(place, first.get(term, place))
-    return sum(len(said) - place for place in first.values()) / max(len(said), 1)
+            first.setdefault(term, place)
+    return (len(first) * len(said) - sum(first.values())) / max(len(said), 1)
+
+
+def _found(said: Sequence[str], hits: Mapping[str, set[str]]) -> list[tuple[int, str]]:
+    """Return the words of a text that were asked for, with their places."""
+    return [(place, word) for place, word in enumerate(said) if word in hits]

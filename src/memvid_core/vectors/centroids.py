@@ -102,22 +102,33 @@ class Lists(NamedTuple):
         order: (EACH * rows,) int32, the row of each entry.
         starts: (centroids + 2,) int64; the last list is of rows without a vector.
         sizes: (centroids + 1,) int64.
-        signs: (EACH * rows, 4) uint64, the signs of each entry's row.
+        signs: (EACH * rows, 4) uint64, the signs of each entry's row; None where they are looked up by row.
     """
 
     rows: int
     order: NDArray[np.int32]
     starts: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    signs: Codes
+    signs: Codes | None
 
     @classmethod
-    def of(cls, nearest: NDArray[np.int32], centroids: int, signs: Codes) -> Lists:
-        """Return the lists of rows whose centroids and signs, (blocks, 4, 8192), are known."""
+    def of(
+        cls, nearest: NDArray[np.int32], centroids: int, signs: Codes | None, order: NDArray[np.int32] | None = None
+    ) -> Lists:
+        """Return the lists of rows.
+
+        Args:
+            nearest: (rows, EACH) int32, the centroids of each.
+            centroids: How many there are.
+            signs: (blocks, 4, 8192) uint64, of the rows; None if they need not lie in the order of the entries.
+            order: The order of the entries, if it is known.
+        """
         starts = np.zeros(centroids + 2, dtype=np.int64)
         flat = nearest.reshape(-1)
         sizes = np.bincount(flat, minlength=centroids + 1)
         np.cumsum(sizes, out=starts[1:])
-        order = (np.argsort(flat, kind="stable") // EACH).astype(np.int32)
-        of_rows = np.ascontiguousarray(signs.transpose(0, 2, 1)).reshape(-1, signs.shape[1])
-        return cls(len(nearest), order, starts, sizes, of_rows.take(order, axis=0))
+        if order is None:
+            order = (np.argsort(flat, kind="stable") // EACH).astype(np.int32)
+        if signs is not None:
+            signs = np.ascontiguousarray(signs.transpose(0, 2, 1)).reshape(-1, signs.shape[1]).take(order, axis=0)
+        return cls(len(nearest), order, starts, sizes, signs)

@@ -77,6 +77,10 @@ class CodeStore(Protocol):
         """Let go of files and memory."""
 
     @property
+    def keeps_levels(self) -> bool:
+        """Whether levels are in RAM once they were asked for."""
+
+    @property
     def nbytes(self) -> int:
         """Bytes held."""
 
@@ -123,6 +127,11 @@ class RamCodes:
         self._blocks, self._levels = self._blocks[:0].copy(), self._levels[:0].copy()
 
     @property
+    def keeps_levels(self) -> bool:
+        """True."""
+        return True
+
+    @property
     def nbytes(self) -> int:
         """Bytes of both."""
         return self._blocks.nbytes + self._levels.nbytes
@@ -140,17 +149,27 @@ class FileCodes:
         width: Levels of a row.
         writable: Whether they may be written.
         create: Whether they are made when they are missing.
+        most_bytes: Levels that take more are not kept in RAM, but read and compared each time; None: all are kept.
 
     Raises:
         StorageError: They cannot be opened.
     """
 
-    def __init__(self, folder: Path, fit: int, width: int, *, writable: bool, create: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fit: int,
+        width: int,
+        *,
+        writable: bool,
+        create: bool = True,
+        most_bytes: int | None = None,
+    ) -> None:
         self._width = width
         self._signs, self._levels, self._sums = self._files = [
             GrowingFile(path, writable=writable, create=create) for path in _files(folder, fit)
         ]
-        self._checked = CheckedRows(self._levels, self._sums, width, column=1, columns=2)
+        self._checked = CheckedRows(self._levels, self._sums, width, column=1, columns=2, most_bytes=most_bytes)
         self._lock = threading.Lock()
         self._blocks: Codes = np.empty((0, WORDS, BLOCK_ROWS), dtype=np.uint64)
         self._known = 0  # rows whose signs are in RAM
@@ -216,6 +235,11 @@ class FileCodes:
     def levels(self, rows: NDArray[np.int64]) -> Levels:
         """Return the levels of some rows; they are read once, and compared with their checksums."""
         return self._checked.take(rows).view(np.int8)
+
+    @property
+    def keeps_levels(self) -> bool:
+        """Whether levels are in RAM once they were asked for."""
+        return self._checked.kept
 
     def holds(self, rows: int) -> bool:
         """Return whether the files are long enough for so many rows."""
@@ -324,7 +348,9 @@ def is_newest(folder: Path, fit: int) -> bool:
     return os.path.exists(f"{parameters}{fit}") and not os.path.exists(f"{parameters}{fit + 1}")
 
 
-def load_codes(folder: Path, dimension: int, rows: int, *, writable: bool) -> tuple[int, Quantizer, FileCodes] | None:
+def load_codes(
+    folder: Path, dimension: int, rows: int, *, writable: bool, most_bytes: int | None = None
+) -> tuple[int, Quantizer, FileCodes] | None:
     """Open the newest fit that covers ``rows`` rows; None when there is none.
 
     A file that is damaged or of another dimension is passed over: codes can be made again from the rows.
@@ -338,7 +364,7 @@ def load_codes(folder: Path, dimension: int, rows: int, *, writable: bool) -> tu
         if directions.shape != (BITS, dimension):
             continue
         try:
-            codes = FileCodes(folder, fit, quantizer.width, writable=writable, create=False)
+            codes = FileCodes(folder, fit, quantizer.width, writable=writable, create=False, most_bytes=most_bytes)
         except (StorageError, IndexStaleError):  # another process replaced them a moment ago
             continue
         if codes.holds(rows):
@@ -347,20 +373,23 @@ def load_codes(folder: Path, dimension: int, rows: int, *, writable: bool) -> tu
     return None
 
 
-def save_codes(folder: Path, quantizer: Quantizer, fill: Callable[[FileCodes], None]) -> tuple[int, FileCodes]:
+def save_codes(
+    folder: Path, quantizer: Quantizer, fill: Callable[[FileCodes], None], *, most_bytes: int | None = None
+) -> tuple[int, FileCodes]:
     """Write a new fit; its parameters come last, under their name at once, so it is found whole or not at all.
 
     Args:
         folder: Where the index lies.
         quantizer: What the codes are made with.
         fill: Called with the empty ``FileCodes`` to write all codes to it.
+        most_bytes: As for ``FileCodes``.
 
     Returns:
         The fit's number and its codes. Older fits are removed where no reader holds them.
     """
     older = {int(name[1]) for path in matching(folder, "codes-*") if (name := _CODES.fullmatch(path.name))}
     fit = max([*older, *_fits(folder)], default=0) + 1
-    codes = FileCodes(folder, fit, quantizer.width, writable=True)
+    codes = FileCodes(folder, fit, quantizer.width, writable=True, most_bytes=most_bytes)
     try:
         fill(codes)
         codes.flush()

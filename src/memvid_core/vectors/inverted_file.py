@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from memvid_core.vectors import settings
 from memvid_core.vectors.centroids import EACH, Centroids, Lists, means
+from memvid_core.vectors.coded import Coded
 from memvid_core.vectors.codes import RamCodes
 from memvid_core.vectors.exact import Rows
-from memvid_core.vectors.quantized import Coded, scan, weigh
+from memvid_core.vectors.quantized import scan, weigh
 from memvid_core.vectors.quantizer import BITS, Codes, Levels, Quantizer, Question
 
 __all__ = ["DEPTHS", "TIES", "InvertedFile", "too_many"]
@@ -57,6 +58,7 @@ class InvertedFile:
         points = centroids * np.float32(quantizer.step)
         # A query's distance from a centroid, squared and halved, is its own part, and this, less the weighed levels.
         self._shift = np.vecdot(points, points) / 2 + points @ quantizer.offsets[: quantizer.width]
+        self._order: NDArray[np.int32] | None = None  # of the entries of the first rows, as it was saved
         self._nearest = np.empty((0, EACH), dtype=np.int32)  # a row without a vector has the number after the last
         self._lists = self._no_lists()
 
@@ -89,11 +91,22 @@ class InvertedFile:
     @property
     def nbytes(self) -> int:
         """Bytes in RAM."""
-        return self.centroids.nbytes + self._nearest.nbytes + self._lists.order.nbytes + self._lists.signs.nbytes
+        lists = self._lists
+        signs = 0 if lists.signs is None else lists.signs.nbytes
+        return self.centroids.nbytes + self._nearest.nbytes + lists.order.nbytes + signs
 
-    def take(self, nearest: NDArray[np.int32]) -> None:
-        """Take over what :attr:`nearest` was when it was saved."""
+    @property
+    def order(self) -> NDArray[np.int32]:
+        """(EACH * n,) int32: the row of each entry, list after list, of the first n rows; to save."""
+        return self._lists.order
+
+    def take(self, nearest: NDArray[np.int32], order: NDArray[np.int32] | None) -> None:
+        """Take over what :attr:`nearest` and :attr:`order` were when they were saved."""
         self._nearest, self.known = nearest, len(nearest)
+        if order is not None and order.dtype == np.int32 and order.ndim == 1:
+            rows, odd = divmod(len(order), EACH)
+            if rows and not odd and rows <= self.known and order.min() >= 0 and order.max() < rows:
+                self._order = order
 
     def know(self, measured: NDArray[np.float64] | None) -> None:
         """Take over what :meth:`known_missed` returned when it was saved; what has another shape is measured again."""
@@ -111,6 +124,8 @@ class InvertedFile:
     def forget(self, first_row: int) -> None:
         """Forget the rows from ``first_row`` on, which are written again."""
         self.known = min(self.known, first_row)
+        if self._order is not None and len(self._order) > EACH * self.known:
+            self._order = None
         if self._lists.rows > self.known:
             self._lists = self._no_lists()
 
@@ -127,9 +142,13 @@ class InvertedFile:
             nearest[:] = self._finder.nearest(some)
             nearest[(some == self._without).all(axis=1)] = len(self.centroids)
             self.known = start + len(some)
+        signs = coded.signs if coded.codes.keeps_levels else None  # else they would be looked up by row, too
+        if self._order is not None and not self._lists.rows:
+            saved, self._order = self._order, None
+            self._lists = Lists.of(self.nearest[: len(saved) // EACH], len(self.centroids), signs, saved)
         listed = self._lists.rows
         if self.known - listed > max(settings.DEFAULTS.unlisted_rows, listed >> 5):
-            self._lists = Lists.of(self.nearest, len(self.centroids), coded.signs)
+            self._lists = Lists.of(self.nearest, len(self.centroids), signs)
 
     @cached_property
     def _without(self) -> Levels:
@@ -159,7 +178,8 @@ class InvertedFile:
             allowed = found < rows if mask is None else _allowed(mask, found)
             at, found = at[allowed], found[allowed]
         if len(found) > EACH * picked:
-            differing = np.bitwise_count(lists.signs.take(at, axis=0) ^ question.signs)
+            signs = coded.signs_of(found) if lists.signs is None else lists.signs.take(at, axis=0)
+            differing = np.bitwise_count(signs ^ question.signs)
             distances = differing.view(np.uint32)[:, 0] * np.uint32(0x01010101) >> np.uint32(24)  # sums of four bytes
             within = np.bincount(distances, minlength=BITS).cumsum()
             found = found[distances <= np.searchsorted(within, EACH * picked)]

@@ -18,7 +18,7 @@ import math
 import re
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,12 @@ from memvid_core.model import Ivf
 from memvid_core.system.folders import matching
 from memvid_core.vectors import settings
 from memvid_core.vectors.centroids import EACH
+from memvid_core.vectors.coded import Coded
 from memvid_core.vectors.exact import ExactSearch, Rows, SearchStrategy, compare, kth_best, near_best, slack_of
 from memvid_core.vectors.growing_file import load_arrays, save_arrays
 from memvid_core.vectors.inverted_file import DEPTHS, TIES, InvertedFile, too_many
 from memvid_core.vectors.matrix import Matrix, RowStore
-from memvid_core.vectors.quantized import Coded, QuantizedSearch
+from memvid_core.vectors.quantized import QuantizedSearch
 from memvid_core.vectors.quantizer import Quantizer
 from memvid_core.vectors.recall_estimate import Line
 
@@ -121,7 +122,7 @@ class IvfSearch:
             count = len(centroids)
             if count and centroids.shape[1:] == (width,) and ((nearest >= 0) & (nearest <= count)).all():
                 self._file = InvertedFile(coded.quantizer, centroids, int(fitted))
-                self._file.take(nearest)
+                self._file.take(nearest, lists.get("order"))
                 self._file.know(lists.get("missed"))
                 self._saved = path.stem, len(nearest), len(self._file.missed)
                 return
@@ -295,7 +296,10 @@ class IvfSearch:
             if self._saved is None or self._saved[0] != name:
                 lists.unlink(missing_ok=True)
                 save_arrays(lists.with_suffix(".centroids"), centroids=file.centroids)
-            save_arrays(lists, nearest=file.nearest[: self._rows], missed=file.known_missed())
+            arrays: dict[str, NDArray[Any]] = {"nearest": file.nearest[: self._rows], "missed": file.known_missed()}
+            if len(file.order) <= EACH * self._rows:  # else it has rows that were never committed
+                arrays["order"] = file.order
+            save_arrays(lists, **arrays)
             self._saved = state
             self._sweep(keep=name)
 
@@ -331,7 +335,8 @@ def _best(
 
     Those with the best levels are compared here, and tell which of the others are likely to be as near.
     """
-    near, sums = file.look(coded.quantizer.ask(query), entries, settings.DEFAULTS.picked + 8 * k, coded, mask)
+    picked = settings.DEFAULTS.picked if coded.codes.keeps_levels else settings.DEFAULTS.picked_to_read
+    near, sums = file.look(coded.quantizer.ask(query), entries, picked + 8 * k, coded, mask)
     compared, first = settings.DEFAULTS.compared + 4 * k, settings.DEFAULTS.compared_first + 4 * k
     if len(near) > compared:
         within = sums >= kth_best(sums, compared)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from memvid_core.system.shared_work import split_over_cores
 from memvid_core.vectors import settings
 from memvid_core.vectors.among import Among
+from memvid_core.vectors.coded import Coded
 from memvid_core.vectors.codes import BLOCK_ROWS, CodeStore, RamCodes, is_newest, load_codes, newest_codes, save_codes
 from memvid_core.vectors.exact import ExactSearch, Rows, compare, exact_candidates, kth_best, near_best, slack_of
 from memvid_core.vectors.matrix import Matrix, RowStore
 from memvid_core.vectors.quantizer import BITS, WORDS, Codes, Levels, Quantizer
 from memvid_core.vectors.recall_estimate import Line, enough, upper_tail
 
-__all__ = ["Coded", "QuantizedSearch", "scan", "weigh"]
+__all__ = ["QuantizedSearch", "scan", "weigh"]
 
 
 _SAMPLE_ROWS: Final = 16384
@@ -144,24 +145,6 @@ def weigh(take: Callable[[Rows], Levels], rows: Rows, weights: Matrix) -> NDArra
     return sums
 
 
-class Coded(NamedTuple):
-    """The codes of some rows.
-
-    Attributes:
-        fit: Under which they are kept in the folder; 0 where they are in RAM only.
-        quantizer: What made them.
-        rows: How many rows these are.
-        signs: (blocks, 4, 8192) uint64.
-        levels: Returns the levels of some rows, (m, width) int8.
-    """
-
-    fit: int
-    quantizer: Quantizer
-    rows: int
-    signs: Codes
-    levels: Callable[[Rows], Levels]
-
-
 class QuantizedSearch:
     """Sign codes over a ``RowStore``; rows too few to need codes are searched exactly.
 
@@ -172,18 +155,27 @@ class QuantizedSearch:
         least_rows: From how many rows on codes are made.
         kept_rows: From how many rows on they are kept in the folder, where others use them too. It must be the same
             for all that share the folder: codes that one writer does not extend would hide rows from another.
+        most_bytes: Levels in the folder that take more are not kept in RAM, but read each time; None: all are kept.
     """
 
     name = "quantized"
 
     def __init__(
-        self, store: RowStore, folder: Path | None, *, writable: bool, least_rows: int, kept_rows: int | None = None
+        self,
+        store: RowStore,
+        folder: Path | None,
+        *,
+        writable: bool,
+        least_rows: int,
+        kept_rows: int | None = None,
+        most_bytes: int | None = None,
     ) -> None:
         self._store = store
         self._folder = folder
         self._writable = writable
         self._least_rows = max(least_rows, 1)
         self._kept_rows = max(kept_rows or 0, self._least_rows)
+        self._most_bytes = most_bytes
         self._exact = ExactSearch(store)
         self._lock = threading.Lock()
         self._quantizer: Quantizer | None = None
@@ -241,7 +233,9 @@ class QuantizedSearch:
             return
         newest = newest_codes(folder)
         while newest not in (self._fit_number, self._unusable):
-            found = load_codes(folder, self._store.dimension, rows, writable=self._writable)
+            found = load_codes(
+                folder, self._store.dimension, rows, writable=self._writable, most_bytes=self._most_bytes
+            )
             seen, newest = newest, newest_codes(folder)
             if found is not None:
                 self._fit_number, self._quantizer, self._codes = found
@@ -268,7 +262,10 @@ class QuantizedSearch:
         quantizer = Quantizer.fit(self._store.read(sample), rows)
         if keep and rows >= self._kept_rows and self._folder is not None and self._writable:
             self._fit_number, self._codes = save_codes(
-                self._folder, quantizer, lambda codes: self._encode(codes, quantizer, 0, rows)
+                self._folder,
+                quantizer,
+                lambda codes: self._encode(codes, quantizer, 0, rows),
+                most_bytes=self._most_bytes,
             )
         else:
             made = RamCodes(quantizer.width)
@@ -286,16 +283,12 @@ class QuantizedSearch:
         return self._quantizer if rows >= self._least_rows else None
 
     def coded(self, rows: int) -> Coded | None:
-        """Return the codes of the first ``rows`` rows; None where rows are so few that there are none.
-
-        Raises:
-            IndexStaleError: They are not what was written.
-        """
+        """Return the codes of the first ``rows`` rows; None where rows are so few that there are none."""
         with self._lock:
             if self._quantizer is None or rows < self._least_rows:
                 return None
             fit, quantizer, codes = self._fit_number, self._quantizer, self._codes
-        return Coded(fit, quantizer, rows, codes.blocks(rows), codes.levels)
+        return Coded(fit, quantizer, rows, codes)
 
     def candidates(
         self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None, among: Among | None = None

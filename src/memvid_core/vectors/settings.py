@@ -19,11 +19,13 @@ class VectorSettings:
         unlisted_rows: The newest rows of an inverted file whose lists are looked up one by one, at least; one in 32 of
             many rows.
         listed_in_search: The rows that a search puts into lists, and up to which it also fits and measures these.
+        listed_bytes: Levels of rows in lists are read each time when they take more than this: a query needs few.
         asked: The rows that are asked for, to measure what it finds.
         entries: The entries of its lists that a query looks at, at least; fewer where more may be missed than usual.
         pool: The centroids whose levels are compared, times the lists that are looked into.
         scanned: The rows whose signs are scanned in the time that an entry of a list takes.
         picked: The rows of those lists whose levels are weighed, plus 8 k.
+        picked_to_read: The same where each of them is read from the disk.
         compared: The rows of these that are read and compared, plus 4 k, at most.
         compared_first: Those that are compared in any case, plus 4 k.
         kept_bytes: A matrix larger than this is not kept in RAM, nor are more rows of all videos of a process.
@@ -45,11 +47,13 @@ class VectorSettings:
     refit_until: int = 1 << 18
     unlisted_rows: int = 4096
     listed_in_search: int = 1 << 15
+    listed_bytes: int = 1 << 30
     asked: int = 256
     entries: int = 4000
     pool: int = 3
     scanned: int = 32
     picked: int = 1400
+    picked_to_read: int = 600
     compared: int = 260
     compared_first: int = 80
     kept_bytes: int = 256 << 20

@@ -122,15 +122,17 @@ class VectorIndex:
         if self.metric != "cosine":
             return SklearnSearch(self._store, self.metric) if strategy == "sklearn" else self._exact()
         kept_rows = -(-settings.DEFAULTS.auto_floats // self.dimension)
+        lists = strategy == "ivf" or isinstance(strategy, Ivf)
         codes = QuantizedSearch(
             self._store,
             folder,
             writable=self._writable,
             least_rows=1 if strategy == "quantized" else kept_rows,
             kept_rows=kept_rows,
+            most_bytes=settings.DEFAULTS.listed_bytes if lists else None,
         )
-        if strategy == "ivf" or isinstance(strategy, Ivf):
-            recall = Ivf().recall if strategy == "ivf" else strategy.recall
+        if lists:
+            recall = strategy.recall if isinstance(strategy, Ivf) else Ivf().recall
             return IvfSearch(codes, folder, writable=self._writable, recall=recall)
         if strategy in ("exact", "sklearn"):
             search = SklearnSearch(self._store) if strategy == "sklearn" else self._exact()

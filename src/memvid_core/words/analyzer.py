@@ -59,6 +59,11 @@ _SIGNED = re.compile(r"(?<!\w)([a-z])(\+\+|#)(?![^\W\d]|[+#])")
 _SIGNS: Final = {"++": "plusplus", "#": "sharp"}
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
+# Letters of words that normalization keeps, and marks between words; and all characters but these and ASCII.
+_SIMPLE_LETTERS = "\uac00-\ud7a3\u3041-\u3096\u30a1-\u30fa\u30fc\u4e00-\u9fff"
+_SIMPLE_MARKS = "\u00b7\u2013\u2014\u2018\u2019\u201c\u201d\u3001\u3002\u3008-\u3011"
+_NOT_SIMPLE = re.compile(f"[^\x00-\x7f{_SIMPLE_LETTERS}{_SIMPLE_MARKS}]")
+_ANY_SIMPLE_MARK = re.compile(f"[{_SIMPLE_MARKS}]")
 _WORD = re.compile(rf"[\w{_MARKS}{_GRAM_RANGES}]+")
 _PIECE = re.compile(rf"([{_GRAM_RANGES}]+)|(?:(?![{_GRAM_RANGES}_])[\w{_MARKS}])+")
 _GRAMS = re.compile(f"[{_GRAM_RANGES}]+")
@@ -111,8 +116,22 @@ def tokenize(text: str) -> list[str]:
     return [token for word in words(text) for token in analyze(word)]
 
 
+def _separating(inside: str) -> bytes:
+    """Return a table for bytes of UTF-8: ASCII letters in lower case, digits, and ``inside``; others become spaces."""
+    kept = {ord(letter): letter.lower() for letter in map(chr, range(128)) if letter.isalnum() or letter in inside}
+    return bytes(ord(kept.get(byte, " ")) if byte < 128 else byte for byte in range(256))
+
+
+_ASCII_BYTES, _SIMPLE_BYTES = _separating(""), _separating("_")
+
+
 def words(text: str) -> list[str]:
     """Normalize a text and split it into surface words, the input of :func:`analyze`."""
+    if "#" not in text and "++" not in text:  # as below, in a quarter of the time
+        if text.isascii():
+            return text.encode().translate(_ASCII_BYTES).decode().split()
+        if not _NOT_SIMPLE.search(text):
+            return _ANY_SIMPLE_MARK.sub(" ", text).encode().translate(_SIMPLE_BYTES).decode().split()
     normalized = normalize(text)
     if "++" in normalized or "#" in normalized:
         normalized = _SIGNED.sub(lambda found: f"{found[1]} {found[1]}{_SIGNS[found[2]]} ", normalized)

@@ -6,16 +6,18 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from memvid_core.errors import InvalidInputError, StorageError
+from memvid_core.errors import IndexStaleError, InvalidInputError, StorageError
 from memvid_core.model import Ivf
 from memvid_core.vectors import inverted_file
-from memvid_core.vectors.centroids import Centroids
+from memvid_core.vectors.centroids import Centroids, Lists
+from memvid_core.vectors.coded import Coded
 from memvid_core.vectors.growing_file import load_arrays, save_arrays
-from memvid_core.vectors.quantized import Coded, QuantizedSearch
+from memvid_core.vectors.quantized import QuantizedSearch
 from memvid_core.vectors.vector_index import VectorIndex
 from tests.core.vectors.tuned import tune
 from tests.core.vectors.vector_data import clustered, recall
@@ -30,19 +32,109 @@ def codes_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("codes_of_few")
 @pytest.mark.parametrize("noise", [0.05, 0.35, 0.8])
 def test_ivf_recall(tmp_path: Path, noise: float) -> None:
-    data, queries = clustered(30_000, 48, noise=noise), clustered(50, 48, seed=9, noise=noise)
+    data, queries = clustered(12_000, 48, noise=noise), clustered(50, 48, seed=9, noise=noise)
     index = VectorIndex(48, folder=tmp_path, strategy="ivf")
-    for first in range(0, 30_000, 7000):
-        index.extend(first, data[first : first + 7000])
-        assert recall(index, data[: first + 7000], queries, 10) >= 0.96
+    for first in range(0, 12_000, 5000):
+        index.extend(first, data[first : first + 5000])
+        assert recall(index, data[: first + 5000], queries, 10) >= 0.96
     index.flush()
     again = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
-    again.sync(30_000)
+    again.sync(12_000)
     for some in (index, again):
         assert recall(some, data, queries, 10) >= 0.97
         assert recall(some, data, queries, 100) >= 0.95
-        assert recall(some, data, queries, 10, np.arange(30_000) % 2 == 0) >= 0.97
-        assert recall(some, data, queries, 10, np.arange(30_000) % 300 == 0) >= 0.97
+        assert recall(some, data, queries, 10, np.arange(12_000) % 2 == 0) >= 0.97
+        assert recall(some, data, queries, 10, np.arange(12_000) % 300 == 0) >= 0.97
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_levels_of_many_rows_are_not_kept_in_ram_and_tell_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(monkeypatch, asked=32, entries=800, picked=20, picked_to_read=20)
+    data, queries = clustered(6000, 48), clustered(40, 48, seed=9)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data)
+    index.flush()
+    kept = index.search(queries, 10)[0]
+    index.close()
+    tune(monkeypatch, listed_bytes=6000 * 48 - 1)
+    large = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
+    large.sync(6000)
+    for _ in range(3):
+        assert np.array_equal(large.search(queries, 10)[0], kept)
+    assert recall(large, data, queries, 10) >= 0.97
+    (levels,) = tmp_path.glob("codes-*.levels")
+    levels.write_bytes(bytes(levels.stat().st_size))
+    with pytest.raises(IndexStaleError, match="is not what was written"):
+        large.search(queries, 10)
+    large.close()
+
+
+@pytest.mark.usefixtures("codes_of_few")
+def test_signs_that_are_damaged_are_found_by_the_first_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(monkeypatch, asked=32, entries=800, picked=20, picked_to_read=20)
+    data = clustered(6000, 48)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data)
+    index.flush()
+    index.close()
+    (signs,) = tmp_path.glob("codes-*.bits")
+    signs.write_bytes(bytes(signs.stat().st_size))
+    for listed_bytes in (0, 1 << 30):
+        tune(monkeypatch, listed_bytes=listed_bytes)
+        reader = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
+        reader.sync(6000)
+        with pytest.raises(IndexStaleError, match="are not what was written"):
+            reader.search(data[:1], 3)
+        reader.close()
+
+
+@pytest.mark.usefixtures("codes_of_few")
+@pytest.mark.parametrize("harm", ["", "gone", "short", "odd", "negative", "beyond", "wide", "square"])
+def test_the_saved_order_of_entries_saves_sorting_and_is_made_again_where_it_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    tune(monkeypatch, asked=32, unlisted_rows=100)
+    data, queries = clustered(3000, 48), clustered(40, 48, seed=9)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data[:2950])
+    index.sync(2950)
+    index.flush()
+    index.extend(2950, data[2950:])  # these lie in no list yet
+    index.sync(3000)
+    expected = index.search(queries, 10)[0]
+    index.flush()
+    index.close()
+    (lists,) = tmp_path.glob("ivf-*.lists")
+    arrays = dict(load_arrays(lists) or {})
+    order = arrays["order"]
+    assert order.shape == (2 * 2950,)
+    changed = {
+        "gone": np.empty(0, dtype=np.int32),
+        "short": order[:-2000],
+        "odd": order[:-1],
+        "negative": order - 1,
+        "beyond": order + 50,
+        "wide": order.astype(np.int64),
+        "square": order.reshape(-1, 2),
+    }
+    save_arrays(lists, **arrays | {"order": changed.get(harm, order)})
+    sorted_rows: list[int] = []
+    made: Any = Lists.of.__func__  # type: ignore[attr-defined]
+
+    def of(cls: type[Lists], *arguments: Any) -> Lists:
+        if len(arguments) < 4:
+            sorted_rows.append(len(arguments[0]))
+        found: Lists = made(cls, *arguments)
+        return found
+
+    monkeypatch.setattr(Lists, "of", classmethod(of))
+    reader = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
+    reader.sync(3000)
+    assert np.array_equal(reader.search(queries, 10)[0], expected)
+    assert bool(sorted_rows) == bool(harm)
+    reader.close()
 
 
 @pytest.mark.usefixtures("codes_of_few")
@@ -59,17 +151,17 @@ def test_ivf_search_among_copies_and_rows_without_a_vector() -> None:
 
 @pytest.mark.usefixtures("codes_of_few")
 def test_the_recall_that_is_stated_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, queries = clustered(9000, 48, noise=0.8), clustered(200, 48, seed=9, noise=0.8)
-    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    data, queries = clustered(5000, 48, noise=0.8), clustered(200, 48, seed=9, noise=0.8)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf", dtype="float32")
     index.extend(0, data)
-    index.sync(9000)
+    index.sync(5000)
     index.flush()
     index.close()
     monkeypatch.setattr(inverted_file.InvertedFile, "fit", None)  # another recall needs no other lists
     entries, shares = [], []
     for promised in (0.5, 0.8, 0.98, 0.995, 1.0):
-        index = VectorIndex(48, folder=tmp_path, strategy=Ivf(promised))
-        index.sync(9000)
+        index = VectorIndex(48, folder=tmp_path, strategy=Ivf(promised), dtype="float32")
+        index.sync(5000)
         shares.append(recall(index, data, queries, 10))
         assert shares[-1] >= promised - 0.005
         budgets = index._search._budgets[1]  # type: ignore[attr-defined]
@@ -78,8 +170,8 @@ def test_the_recall_that_is_stated_is_found(tmp_path: Path, monkeypatch: pytest.
         index.close()
         with monkeypatch.context() as patch:
             tune(patch, asked=0)  # a reader takes what the writer has measured
-            reader = VectorIndex(48, folder=tmp_path, strategy=Ivf(promised), writable=False)
-            reader.sync(9000)
+            reader = VectorIndex(48, folder=tmp_path, strategy=Ivf(promised), dtype="float32", writable=False)
+            reader.sync(5000)
             assert recall(reader, data, queries, 10) == shares[-1]
             assert reader._search._budgets[1] == budgets[:1]  # type: ignore[attr-defined]
     assert entries == sorted(set(entries))

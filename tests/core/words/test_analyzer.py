@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 import unicodedata
 
 import pytest
@@ -260,3 +262,25 @@ def test_a_snippet_needs_a_width() -> None:
 
 def test_words_of_a_text() -> None:
     assert words("One, TWO") == ["one", "two"]
+
+
+LETTERS = [chr(code) for code in (*range(0xAC00, 0xD7A4), *range(0x3041, 0x3097), *range(0x30A1, 0x30FD))]
+SEPARATORS = [chr(code) for code in (*range(128), 0xB7, *range(0x2013, 0x201E), *range(0x3000, 0x3012))]
+
+
+def test_texts_of_simple_characters_are_split_as_those_with_any_others() -> None:
+    """A word with an accent sends a text the long way, by NFKC and by the patterns of words."""
+    for letter in [*LETTERS, *map(chr, range(0x4E00, 0xA000)), *SEPARATORS]:
+        text = f"날{letter}개 A{letter}B_1 {letter}"
+        assert [*words(text), "e"] == words(f"{text} é"), ascii(letter)
+    rng = random.Random(7)
+    for _ in range(2_000):
+        text = "".join(rng.choices([*LETTERS[::997], *SEPARATORS, "漢", "ｱ", "\u0301", "ﬁ", "C", "+", "#"], k=20))
+        assert [*words(f"가 {text}"), "e"] == words(f"가 {text} é"), ascii(text)
+
+
+def test_ascii_texts_are_split_at_everything_but_letters_and_digits() -> None:
+    rng = random.Random(7)
+    for _ in range(2_000):
+        text = "".join(rng.choices([chr(code) for code in range(128) if chr(code) not in "+#"], k=40))
+        assert words(text) == re.findall("[a-z0-9]+", text.lower()), ascii(text)

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from memvid_core import (
 )
 from memvid_core.engine.search_request import Mode
 from memvid_core.errors import ClosedError, IngestError
-from memvid_core.library import Failure
+from memvid_core.library import Failure, ShardRef
 from memvid_core.vectors.inverted_file import InvertedFile
 from memvid_ray import RayExecutor, build, build_files
 from memvid_ray.__main__ import main
@@ -275,6 +275,22 @@ def _alive(process: int) -> bool:
     return state.rpartition(") ")[2][:1] != "Z"
 
 
+def asked_of_another(ray: Any, executor: RayExecutor, ref: ShardRef, ask: Callable[[], None]) -> None:
+    """Ask while an actor stands still, which no connection tells: its shards are asked of another until it answers."""
+    slow = executor._actor_of(ref, 0)
+    assert executor._is_up(slow) or ray.get(executor._down[slow], timeout=120)  # it was killed just now
+    pid = ray.get(executor._actors[slow].pid.remote(), timeout=120)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        ask()
+        assert executor._living(ref, 0) == executor._actor_of(ref, 1)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert ray.get(executor._down[slow], timeout=120) == pid
+    assert executor._living(ref, 0) == slow
+    ask()
+
+
 def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
     path = tmp_path / "library"
     with Library.create(path, embed) as library, Memory.create(tmp_path / "one.mp4", embed) as memory:
@@ -294,6 +310,8 @@ def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
                     assert plain(hits) == plain(memory.search("wing heat", 9))
                 with pytest.raises(InvalidInputError):
                     asked.search("wing", where={"$no": 1})
+                if replicas == 2:
+                    asked_of_another(ray, executor, ref, lambda: compared(memory, asked))
             executor.close()
             executor.close()
             with pytest.raises(ClosedError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from msgspec import Meta
 from memvid_core.errors import (
     DamagedLibraryError,
     MemoryExistsError,
+    MemvidError,
     NotAMemoryError,
     UnsupportedFormatError,
 )
@@ -27,8 +29,10 @@ __all__ = [
     "StoredEvidence",
     "StoredTotals",
     "commit_manifest",
+    "committed_name",
     "is_removed",
     "manifest_name",
+    "missing_version",
     "newest_version",
     "numbers",
     "read_description",
@@ -46,6 +50,7 @@ _NUMBER: Final = re.compile(f"[0-9]{{{_DIGITS}}}")
 _VERSIONS: Final = 1 << 40  # more than a library has
 _LARGEST: Final = 1 << 28  # bytes: about 200,000 shards
 _REMOVED: Final = b"removed by vacuum\n"
+_COMMITTED: Final = "committed"
 
 T = TypeVar("T")
 
@@ -286,13 +291,47 @@ def versions(objects: Objects) -> list[int]:
 
 
 def newest_version(objects: Objects) -> int:
-    """Return the number of the newest version, 0 for an empty library."""
-    return max(numbers(objects), default=0)
+    """Return the number of the newest version, 0 for an empty library.
+
+    Raises:
+        DamagedLibraryError: Its manifest is missing: the one before it must not pass for the newest.
+    """
+    newest, told = _newest(objects)
+    if newest < told and not objects.exists(manifest_name(told)):  # else it was created while names were listed
+        raise DamagedLibraryError(
+            manifest_name(told),
+            f"is missing, and so is all that it committed; restore it, or open the library with as_of={newest}. "
+            f"To go on without it, delete {committed_name(told)}",
+        )
+    return max(newest, told)
+
+
+def missing_version(objects: Objects) -> int | None:
+    """Return the number of the newest version if its manifest is missing."""
+    newest, told = _newest(objects)
+    return told if newest < told and not objects.exists(manifest_name(told)) else None
+
+
+def _newest(objects: Objects) -> tuple[int, int]:
+    """Return the highest number of a manifest, and of a version that was committed as far as it is told."""
+    names = objects.names(MANIFESTS)
+    told = [int(number) for number, _, kind in (name.partition(".") for name in names) if _tells(number, kind)]
+    return max((number for name in names if (number := _number(name)) is not None), default=0), max(told, default=0)
+
+
+def _tells(number: str, kind: str) -> bool:
+    return kind == _COMMITTED and _NUMBER.fullmatch(number) is not None
+
+
+def committed_name(version: int) -> str:
+    """Return the name of the object that tells that a version was committed, should its manifest be missing."""
+    return f"{MANIFESTS}/{version:0{_DIGITS}d}.{_COMMITTED}"
 
 
 def remove_version(objects: Objects, version: int) -> None:
     """Write a mark in the place of a manifest, so that no writer takes its number."""
     objects.replace(manifest_name(version), _REMOVED)
+    objects.remove(committed_name(version))
 
 
 def is_removed(objects: Objects, version: int) -> bool:
@@ -333,5 +372,8 @@ def commit_manifest(objects: Objects, manifest: Manifest) -> bool:
     try:
         objects.create(name, data)
     except MemoryExistsError:  # also of a request that succeeded, was not answered, and was sent again
-        return objects.read(name, _LARGEST) == data
+        if objects.read(name, _LARGEST) != data:
+            return False
+    with suppress(MemvidError, OSError):  # the version counts without it, too
+        objects.create(committed_name(manifest.version), _COMMITTED.encode())
     return True

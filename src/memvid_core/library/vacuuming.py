@@ -37,7 +37,7 @@ _PATTERNS: Final = {
     "deletes": re.compile(r"\.?([0-9a-f]{64})(\.[0-9a-f]{12}\.writing)?"),
     "vacuums": re.compile(r"\.?([0-9a-f]{64})(\.[0-9a-f]{12}\.writing)?"),
     CLAIMS: re.compile(r"([0-9a-f]{16})"),
-    "manifest": re.compile(r"\.([0-9]{20})\.json\.[0-9a-f]{12}\.writing"),
+    "manifest": re.compile(r"\.([0-9]{20})\.(?:json|committed)\.[0-9a-f]{12}\.writing"),
     "": re.compile(rf"\.({re.escape(DESCRIPTION)})\.[0-9a-f]{{12}}\.writing"),
 }
 

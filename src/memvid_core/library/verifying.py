@@ -14,6 +14,7 @@ from memvid_core.library.manifest import (
     ShardEntry,
     is_removed,
     manifest_name,
+    missing_version,
     numbers,
     read_manifest,
     versions,
@@ -57,6 +58,8 @@ def _verified(place: Place, kept: list[int]) -> LibraryReport:
         if after - before > 1:
             more = f", and all up to version {after - 1}" if after - before > 2 else ""
             damage.append(LibraryDamage(manifest_name(before + 1), 0, f"is missing{more}"))
+    if (gone := missing_version(place.objects)) is not None:
+        damage.append(LibraryDamage(manifest_name(gone), 0, "is missing, and so is all that it committed"))
     newest = manifests[-1] if manifests else None
     counted = {} if newest is None else {entry.name: entry for entry in newest.shards}
     entries = {entry.name: entry for manifest in manifests for entry in manifest.shards} | counted

@@ -204,7 +204,7 @@ def test_a_damaged_manifest_that_stays_stops_a_vacuum(tmp_path: Path) -> None:
         library.add(["two"])
         library.compact()
         before = files(library)
-        paths = sorted(Path(library.path, "manifest").iterdir())
+        paths = sorted(Path(library.path, "manifest").glob("*.json"))
         whole = paths[1].read_bytes()
         paths[1].write_bytes(whole[:-5])
         with pytest.raises(DamagedLibraryError, match=paths[1].name):

@@ -45,7 +45,7 @@ def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def newest(path: Path) -> Path:
-    return max((path / "manifest").iterdir())
+    return max((path / "manifest").glob("*.json"))
 
 
 def used(path: Path) -> None:
@@ -139,7 +139,7 @@ def test_no_name_leads_out_of_the_library_or_of_the_cache(path: Path, tmp_path: 
     cache = tmp_path / "cache" / "inner"
     cache.mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
-    objects = [*(path / "manifest").iterdir(), path / "library.json"]
+    objects = [*(path / "manifest").glob("*.json"), path / "library.json"]
     for one in objects:
         changed(one, lambda content: content.update({"library" if "library" in content else "id": name}))
     with pytest.raises(DamagedLibraryError):

@@ -243,6 +243,7 @@ def test_how_many_requests_are_made(bucket: dict[str, Any], tmp_path: Path, monk
             library.add(["new"], ids=["new"])
         assert len(made) <= 24
     del library  # and with it, its folder in the cache of this process
+    gc.collect()
     for number, shards in (("another", 4), ("another", 0)):  # an empty cache, and what is in it then
         monkeypatch.setenv("MEMVID_CACHE_DIR", str(tmp_path / number))
         with requests() as made:

@@ -100,13 +100,18 @@ class InvertedFile:
         """(EACH * n,) int32: the row of each entry, list after list, of the first n rows; to save."""
         return self._lists.order
 
-    def take(self, nearest: NDArray[np.int32], order: NDArray[np.int32] | None) -> None:
-        """Take over what :attr:`nearest` and :attr:`order` were when they were saved."""
+    def take(self, nearest: NDArray[np.int32], order: NDArray[np.int32] | None) -> int:
+        """Take over what :attr:`nearest` and :attr:`order` were when they were saved; return of how many entries.
+
+        What cannot be an order is sorted again.
+        """
         self._nearest, self.known = nearest, len(nearest)
         if order is not None and order.dtype == np.int32 and order.ndim == 1:
             rows, odd = divmod(len(order), EACH)
             if rows and not odd and rows <= self.known and order.min() >= 0 and order.max() < rows:
                 self._order = order
+                return len(order)
+        return 0
 
     def know(self, measured: NDArray[np.float64] | None) -> None:
         """Take over what :meth:`known_missed` returned when it was saved; what has another shape is measured again."""

@@ -18,7 +18,7 @@ import math
 import re
 import threading
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,8 @@ class IvfSearch:
         self._file: InvertedFile | None = None
         self._budgets: tuple[InvertedFile, list[float]] | None = None  # of the depths that were asked for
         self._rows = 0
-        self._saved: tuple[str, int, int] | None = None  # under which name, how many rows, and how many were measured
+        # Under which name, how many rows, how much was measured, and of how many entries the order.
+        self._saved: tuple[str, int, int, int] | None = None
         self._changed_at = 0  # when the folder had changed, when a search looked for lists
         self._looked_for: Quantizer | None = None  # whose lists were looked for in the folder when it was seen first
 
@@ -122,9 +123,9 @@ class IvfSearch:
             count = len(centroids)
             if count and centroids.shape[1:] == (width,) and ((nearest >= 0) & (nearest <= count)).all():
                 self._file = InvertedFile(coded.quantizer, centroids, int(fitted))
-                self._file.take(nearest, lists.get("order"))
+                ordered = self._file.take(nearest, lists.get("order"))
                 self._file.know(lists.get("missed"))
-                self._saved = path.stem, len(nearest), len(self._file.missed)
+                self._saved = path.stem, len(nearest), len(self._file.missed), ordered
                 return
 
     def _sweep(self, keep: str | None) -> None:
@@ -289,17 +290,17 @@ class IvfSearch:
                 return
             file, _ = self._grow(coded, DEPTHS[-1])
             name = f"ivf-{coded.fit}-{file.fitted_rows}"
-            state = name, self._rows, len(file.missed)
+            order = (
+                file.order if len(file.order) <= EACH * self._rows else file.order[:0]
+            )  # no row that nobody committed
+            state = name, self._rows, len(file.missed), len(order)
             if self._saved == state:
                 return
             lists = self._folder / f"{name}.lists"
             if self._saved is None or self._saved[0] != name:
                 lists.unlink(missing_ok=True)
                 save_arrays(lists.with_suffix(".centroids"), centroids=file.centroids)
-            arrays: dict[str, NDArray[Any]] = {"nearest": file.nearest[: self._rows], "missed": file.known_missed()}
-            if len(file.order) <= EACH * self._rows:  # else it has rows that were never committed
-                arrays["order"] = file.order
-            save_arrays(lists, **arrays)
+            save_arrays(lists, nearest=file.nearest[: self._rows], missed=file.known_missed(), order=order)
             self._saved = state
             self._sweep(keep=name)
 

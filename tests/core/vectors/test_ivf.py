@@ -135,6 +135,14 @@ def test_the_saved_order_of_entries_saves_sorting_and_is_made_again_where_it_can
     assert np.array_equal(reader.search(queries, 10)[0], expected)
     assert bool(sorted_rows) == bool(harm)
     reader.close()
+    writer = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    writer.sync(3000)
+    writer.flush()
+    writer.close()
+    saved = load_arrays(lists)
+    assert saved is not None
+    expected_rows = 3000 if harm else 2950
+    assert np.array_equal(np.sort(saved["order"]), np.arange(expected_rows).repeat(2))
 
 
 @pytest.mark.usefixtures("codes_of_few")

@@ -5,7 +5,8 @@ with the descriptors of its three streams and of a pipe, on which the server wri
 its status. The next request follows when the id has been read.
 
 What the server has imported is neither searched for garbage in a process nor cleared at its end: both would copy all
-pages of it, which takes ten times as long as most processes run.
+pages of it, which takes ten times as long as most processes run. What a process makes is searched seldom, as in all
+that the tests start.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ def keep_imported() -> None:
     IMPORTED.update(names)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*getattr(sys.modules.get("sitecustomize"), "USUAL", gc.get_threshold()))
 
 
 def forget_imported() -> None:

@@ -37,6 +37,7 @@ from memvid_ray.__main__ import main
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
 from tests.memvid_ray.killing import Killing, Locked
+from tests.memvid_ray.rows import FIELDS, SOME, rows
 from tests.processes import environment
 
 pytestmark = [
@@ -46,8 +47,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-SOME = records(60)
-FIELDS = ["topic", "year", "at", "n"]
 PATIENCE = ("RAY_agent_register_timeout_ms", "RAY_raylet_start_wait_time_s", "RAY_worker_register_timeout_seconds")
 MODES: tuple[Mode, ...] = ("lexical", "dense", "hybrid")
 
@@ -74,10 +73,6 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         ray.data.DataContext.get_current().enable_progress_bars = False
         yield ray
         ray.shutdown()
-
-
-def rows() -> list[dict[str, Any]]:
-    return [{"id": record.id, "text": record.text, **record.metadata} for record in SOME]
 
 
 def compared(memory: Memory, library: Library) -> None:
@@ -236,7 +231,7 @@ DRIVER = """if True:
     import ray, ray.data
     from memvid_ray import build
     from tests.memvid_ray.killing import Killing
-    from tests.memvid_ray.test_ray import FIELDS, rows
+    from tests.memvid_ray.rows import FIELDS, rows
     ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
     embedder = Killing(Path(sys.argv[2]), [2], os.getpid())
     dataset = ray.data.from_items(rows(), override_num_blocks=7)
@@ -296,14 +291,18 @@ def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
     with Library.create(path, embed) as library, Memory.create(tmp_path / "one.mp4", embed) as memory:
         library.build(SOME, rows_per_shard=10)
         memory.add([r.text for r in SOME], [r.metadata for r in SOME], [r.id for r in SOME])
-        for replicas in (1, 2):
-            executor = RayExecutor(actors=2, replicas=replicas)
+
+        def kill(executor: RayExecutor, ref: ShardRef) -> None:
+            victim = executor._actors[executor._actor_of(ref, 0)]
+            os.kill(ray.get(victim.pid.remote()), signal.SIGKILL)
+
+        for replicas, restarts in ((2, -1), (1, 1)):
+            executor = RayExecutor(actors=2, replicas=replicas, max_restarts=restarts)
             with Library.open(path, embedder=embed, executor=executor) as asked:
                 compared(memory, asked)
                 assert list(asked) == SOME
                 [ref, *_] = asked._state.shards.refs
-                victim = executor._actors[executor._actor_of(ref, 0)]
-                os.kill(ray.get(victim.pid.remote()), signal.SIGKILL)
+                kill(executor, ref)
                 for _ in range(3):
                     hits = asked.search("wing heat", 9, partial="allow", timeout=60)
                     assert hits.report.complete
@@ -312,25 +311,20 @@ def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
                     asked.search("wing", where={"$no": 1})
                 if replicas == 2:
                     asked_of_another(ray, executor, ref, lambda: compared(memory, asked))
+                if replicas == 1:
+                    # Now it is gone for good: its shards are named, and not waited for longer than allowed.
+                    kill(executor, ref)
+                    hits = asked.search("wing heat", 60, mode="lexical", partial="allow", timeout=0.3)
+                    assert ref.entry.file in hits.report.failed
+                    assert hits.report.rows_missing == 10 * len(hits.report.failed)
+                    failed = [name in hits.report.failed for name in library.explain_shards()]
+                    missing = {record.id for number, record in enumerate(SOME) if failed[number // 10]}
+                    assert missing.isdisjoint(hit.id for hit in hits)
+                    assert isinstance(executor.ask("check", [(ref, ())], 0.0)[0], Failure)
             executor.close()
             executor.close()
             with pytest.raises(ClosedError):
                 executor.ask("check", [(ref, ())])
-
-        # An actor that is gone for good: its shards are named; without a timeout they are not waited for long.
-        executor = RayExecutor(actors=2, max_restarts=0)
-        with Library.open(path, embedder=embed, executor=executor) as asked:
-            victim = executor._actors[executor._actor_of(ref, 0)]
-            os.kill(ray.get(victim.pid.remote()), signal.SIGKILL)
-            hits = asked.search("wing heat", 60, mode="lexical", partial="allow", timeout=0.3)
-            assert ref.entry.file in hits.report.failed
-            assert hits.report.rows_missing == 10 * len(hits.report.failed)
-            missing = {
-                r.id for n, r in enumerate(SOME) if list(library.explain_shards())[n // 10] in hits.report.failed
-            }
-            assert missing.isdisjoint(hit.id for hit in hits)
-            assert isinstance(executor.ask("check", [(ref, ())], 0.0)[0], Failure)
-        executor.close()
     for arguments in ({"actors": 0}, {"replicas": 3, "actors": 2}, {"max_restarts": -2}, {"replicas": True}):
         with pytest.raises(InvalidInputError):
             RayExecutor(**arguments)

@@ -7,5 +7,4 @@ from __future__ import annotations
 
 import gc
 
-USUAL = gc.get_threshold()
 gc.set_threshold(20_000, 20, 50)

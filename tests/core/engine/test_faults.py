@@ -40,7 +40,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and for
 def test_a_writer_killed_at_random_moments_loses_nothing_it_acknowledged(
     tmp_path: Path, root: Path, seed: int, effort: Callable[[int], int]
 ) -> None:
-    rounds = effort(20)
+    rounds = effort(12)
     program = "import sys; from tests.core.kill_harness import main; main(sys.argv[1], *map(int, sys.argv[2:]))"
     done = run(program, tmp_path, rounds, seed)
     assert done.returncode == 0, done.stderr
@@ -91,7 +91,9 @@ def test_a_wrong_byte_anywhere_is_detected_or_harmless(tmp_path: Path, effort: C
 
 
 @pytest.mark.no_cover  # thousands of rounds
-def test_cut_anywhere_it_opens_to_the_last_commit_that_is_complete(tmp_path: Path) -> None:
+def test_cut_anywhere_it_opens_to_the_last_commit_that_is_complete(
+    tmp_path: Path, effort: Callable[[int], int]
+) -> None:
     path = tmp_path / "m.mp4"
     with Memory.create(path, embed, codec_options={"columns": 2, "rows": 2}) as memory:
         sizes = [(memory.info().bytes, 0)]
@@ -101,7 +103,8 @@ def test_cut_anywhere_it_opens_to_the_last_commit_that_is_complete(tmp_path: Pat
     whole = path.read_bytes()
     shutil.rmtree(f"{path}.index")
     Path(f"{path}.index").touch()  # in the way of the folder: the index is made anew in RAM each time, which is quick
-    for length in range(0, len(whole), 3):
+    around = {size + off for size, _ in sizes for off in range(-40, 41)} & set(range(len(whole) + 1))
+    for length in sorted({*range(0, len(whole), max(1, 9 // effort(1))), *around}):  # every one near a commit's end
         path.write_bytes(whole[:length])
         reached = [(size, count) for size, count in sizes if size <= length]
         if not reached:

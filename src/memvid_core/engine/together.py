@@ -92,7 +92,8 @@ def rescored(ranked: Ranked, texts: Sequence[str], question: str, k: int, trust:
     """
     asked = _Asked(question)
     early = _BEGINNING if trust is None else _BEGINNING * (1 - trust) ** 2
-    heads, close = _heads(texts), [] if trust is not None else _close(texts[:_CLOSE])
+    both = [_head_and_whole(text) for text in texts[: _CLOSE if trust is None else 0]]
+    heads, close = [head for head, _ in both] + _heads(texts[len(both) :]), [said for _, said in both]
     hits = asked.hits([*heads, *close])  # words in several texts are analyzed once
     shares = {"beginning": asked.shares(_early(head, hits) for head in heads) * np.float32(early)}
     whole = np.float32(1 + early)
@@ -134,6 +135,17 @@ def _close(texts: Iterable[str]) -> list[list[str]]:
 def _heads(texts: Iterable[str]) -> list[list[str]]:
     """Return the words of the beginnings of texts; splitting at spaces first normalizes fewer characters."""
     return [words(" ".join(_parts(text)[:_BEGINNING_WORDS]))[:_BEGINNING_WORDS] for text in texts]
+
+
+def _head_and_whole(text: str) -> tuple[list[str], list[str]]:
+    """Return the words of the beginning of a text, and all of them, splitting the beginning only once."""
+    parts = _parts(text)
+    head = words(" ".join(parts[:_BEGINNING_WORDS]))
+    more = parts[_BEGINNING_WORDS] if len(parts) > _BEGINNING_WORDS else ""
+    if "_" in text or (not more and len(text) > _BEGINNING_CHARACTERS):  # "_" is a letter only next to such as "é"
+        return head[:_BEGINNING_WORDS], words(text[:_CHARACTERS])
+    start = min(len(text), _BEGINNING_CHARACTERS) - len(more)
+    return head[:_BEGINNING_WORDS], [*head, *words(text[start:_CHARACTERS])]
 
 
 def _parts(text: str) -> list[str]:

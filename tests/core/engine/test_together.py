@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -104,6 +105,22 @@ def test_beginnings_count_less_the_more_a_model_is_trusted() -> None:
     assert gained == sorted(gained, reverse=True)
     assert gained[-1] == 0
     assert found.rows.tolist() == rows.tolist()
+
+
+def test_the_ranking_counts_what_both_functions_return() -> None:
+    """Although it splits the beginning of a text only once."""
+    rng = random.Random(3)
+    pieces = ["jet", "wing", "stalled_jet", "Wing,", "제트기의", "날개", "?!", "é", "\u0301", "C#", "x" * 90, "…"]
+    gaps = [" ", "\n\n", "\u3000", "\x85", "\u2028", "\t ", "\x1c"]
+    for count in [0, 1, 3, 49, 50, 51, 52, 80, 400] * 20:
+        texts = ["".join(rng.choice(pieces) + rng.choice(gaps) for _ in range(count + n)) for n in (0, 0, 1, 2)]
+        rows = np.arange(len(texts))
+        ranked = Ranked(rows, np.linspace(1, 0.5, len(texts)).astype(np.float32))
+        found = rescored(ranked, texts, "jet wing stalled 날개 c#", len(texts))
+        at = np.argsort(found.rows)
+        near, early = found.parts["together"][at], found.parts["beginning"][at]
+        assert near.tolist() == pytest.approx([*(together(texts[:3], "jet wing stalled 날개 c#") * 0.4 / 1.9), 0])
+        assert early.tolist() == pytest.approx((beginning(texts, "jet wing stalled 날개 c#") * 0.5 / 1.9).tolist())
 
 
 def test_a_text_with_the_words_together_comes_first(memory: Memory) -> None:

@@ -83,6 +83,10 @@ class Corpus(Protocol):
         """Return the records of rows."""
         ...
 
+    def live_places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places (n,) of live rows among all live ones, which a compaction does not change."""
+        ...
+
     def indexed_vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the indexed vectors of rows (n, d); a row without one is zero for cosine, and NaN for distances."""
         ...
@@ -237,7 +241,8 @@ class Ranker:
         compared = self._compares(request, words, dense)
         ranked = self._fused(request, candidates if compared else k, words, dense, weights)
         if compared:
-            ranked = self._placed(request, raised(ranked, max(k, together.COMPARED)), k, weights[0])
+            ranked = raised(ranked, self._corpus.live_places(ranked.rows), max(k, together.COMPARED))
+            ranked = self._placed(request, ranked, k, weights[0])
         return replace(ranked, relevance=by_row(ranked.rows, self._relevance(request, ranked.rows, words, dense)))
 
     def _compares(self, request: SearchRequest, words: Ranking, dense: Ranking) -> bool:

@@ -70,6 +70,13 @@ def pytest_collection_finish() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [first, os.environ.get("PYTHONPATH")]))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Search for garbage at the end of a test that leaves some, while what it is allowed to leave is no error."""
+    if any("Unraisable" in text for mark in item.iter_markers("filterwarnings") for text in mark.args):
+        gc.collect()
+
+
 @pytest.fixture(scope="session")
 def effort() -> Callable[[int], int]:
     """How many rounds to make: the number given in the test command, a multiple of it in ``make soak ARGS="tests"``."""

@@ -9,8 +9,8 @@ Pure functions over rows and scores. Scores are in [0, 1], higher is better:
   word of the query once, 0 a text with none of them.
 - hybrid: the weighted sum of both rankings' relative scores (:func:`relative_score_fusion`,
   :func:`reciprocal_rank_fusion`). 1 is the best text of both. It is comparable within one query, not between queries;
-  the relevance of a hit is (``memvid_core.engine.evidence``). Where the first texts have the words is added
-  (``memvid_core.engine.together``).
+  the relevance of a hit is (``memvid_core.engine.evidence``). Added are better texts next to it
+  (``memvid_core.engine.nearby``) and where the first texts have the words (``memvid_core.engine.together``).
 
 Ties are in the order of the rows, so results are deterministic.
 """

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from memvid_core.engine import fusion, together
 from memvid_core.engine.adjusting import aged, reranked
 from memvid_core.engine.evidence import GAIN, Evidence, odds, support, trust
+from memvid_core.engine.nearby import raised
 from memvid_core.engine.ranking import Ranked, by_row, compared_scores, dense_ranked, flipped, scores_of, to_scores
 from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.validation import check_answer
@@ -80,6 +81,10 @@ class Corpus(Protocol):
 
     def records(self, rows: Sequence[int]) -> list[Record]:
         """Return the records of rows."""
+        ...
+
+    def live_places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places (n,) of live rows among all live ones, which a compaction does not change."""
         ...
 
     def indexed_vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -230,15 +235,18 @@ class Ranker:
         return self._hybrid(request, k, where)
 
     def _hybrid(self, request: SearchRequest, k: int, where: Mapping[str, Any] | None) -> Ranked:
-        words, dense = self._corpus.rankings(request, max(k, fusion.CANDIDATES), where)
+        candidates = max(k, fusion.CANDIDATES)
+        words, dense = self._corpus.rankings(request, candidates, where)
+        weights = self._weights(request, dense, words)
         compared = self._compares(request, words, dense)
-        count = max(k, together.COMPARED) if compared else k
-        alpha, refined = self._weights(request, dense, words)
-        ranked = self._fused(request, count, words, dense, (alpha, refined))
-        return self._placed(request, ranked, k, alpha) if compared else ranked
+        ranked = self._fused(request, candidates if compared else k, words, dense, weights)
+        if compared:
+            ranked = raised(ranked, self._corpus.live_places(ranked.rows), max(k, together.COMPARED))
+            ranked = self._placed(request, ranked, k, weights[0])
+        return replace(ranked, relevance=by_row(ranked.rows, self._relevance(request, ranked.rows, words, dense)))
 
     def _compares(self, request: SearchRequest, words: Ranking, dense: Ranking) -> bool:
-        """Return whether the first texts are read, to compare where they have the question's words."""
+        """Return whether texts near better ones are raised, and the first are read to compare where they have words."""
         if request.alpha is not None or request.fusion == "rank":
             return False
         return bool(len(words[0]) and len(dense[0]))
@@ -262,7 +270,10 @@ class Ranker:
     def _fused(
         self, request: SearchRequest, k: int, words: Ranking, dense: Ranking, weights: tuple[float, float]
     ) -> Ranked:
-        """Return the best ``k`` rows of both rankings, with the weights of the first and the second fusion."""
+        """Return the best ``k`` rows of both rankings, with the weights of the first and the second fusion.
+
+        Their relevance is not known yet.
+        """
         lexical = words[0], odds(words[1])
         metric = self._corpus.metric
         if request.fusion == "rank":
@@ -275,8 +286,7 @@ class Ranker:
             vectors = self._corpus.indexed_vectors
             fused = fusion.hybrid(asked, dense, lexical, vectors, k, alpha=alpha, refined=refined, feedback=moved)
         compared = by_row(dense[0], flipped(dense[1], metric))
-        relevance = self._relevance(request, fused.rows, words, dense)
-        return Ranked(fused.rows, fused.scores, compared, fused.parts, by_row(fused.rows, relevance))
+        return Ranked(fused.rows, fused.scores, compared, fused.parts)
 
     def _relevance(
         self, request: SearchRequest, rows: NDArray[np.int64], words: Ranking, dense: Ranking

@@ -271,6 +271,10 @@ class SnapshotCorpus:
         """Return the records of rows, decoded from the video."""
         return [self._snapshot.record(row) for row in rows]
 
+    def live_places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places (n,) of live rows among all live ones."""
+        return self._snapshot.live_places(rows)
+
     def indexed_vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the indexed vectors of rows (n, d)."""
         index = self._snapshot.vector_index

@@ -196,6 +196,10 @@ class ShardReader:
         """Return the records of rows."""
         return self._ask(lambda snapshot: self._corpus(snapshot).records(rows))
 
+    def live_places(self, rows: Sequence[int]) -> NDArray[np.int64]:
+        """Return the places (n,) of live rows among all live ones."""
+        return self._ask(lambda snapshot: snapshot.live_places(np.asarray(rows, np.int64)))
+
     def indexed_vectors(self, rows: Sequence[int]) -> NDArray[np.float32]:
         """Return the indexed vectors of rows, (n, d); (n, 0) if no record has one."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,16 @@ class Snapshot:
         return int(np.count_nonzero(self.live))
 
     # --- which rows ---
+
+    def live_places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places (n,) of live rows among all live ones: those without the deleted rows before them."""
+        if self.record_count == self.rows:
+            return rows
+        order = np.argsort(rows)
+        ends = [0, *rows[order].tolist()]
+        places = np.empty(len(rows), np.int64)
+        places[order] = np.cumsum([np.count_nonzero(self.live[start:end]) for start, end in pairwise(ends)])
+        return places
 
     def rows_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the rows of live records by id; unknown ids are omitted."""

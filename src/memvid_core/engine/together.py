@@ -8,6 +8,8 @@ says what it is about.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress, filterfalse
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -29,6 +31,7 @@ _BEGINNING: Final = 0.5  # the weight of the words at the beginning
 _BEGINNING_WORDS: Final = 50
 _BEGINNING_CHARACTERS: Final = 1_000
 _SHARED: Final = 2  # first characters that a word shares with its token
+_BEGIN = itemgetter(slice(_SHARED))
 
 
 def together(texts: Sequence[str], question: str) -> NDArray[np.float32]:
@@ -122,9 +125,9 @@ class _Asked:
 
     def hits(self, said: Iterable[Sequence[str]]) -> dict[str, set[str]]:
         """Return the words of some texts that were asked for, with their tokens."""
-        begins = self._begins
-        # Such as 1989년에: a word that is not of letters alone may have two beginnings.
-        near = [word for word in set().union(*said) if word[:_SHARED] in begins or not word.isalpha()]
+        every = set().union(*said)
+        near = set(compress(every, map(self._begins.__contains__, map(_BEGIN, every))))
+        near.update(filterfalse(str.isalpha, every))  # such as 1989년에, which may have two beginnings
         return {word: tokens for word in near if (tokens := self._terms.intersection(analyze(word)))}
 
 

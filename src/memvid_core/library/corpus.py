@@ -107,6 +107,17 @@ class LibraryCorpus:
             found.update(zip(places.tolist(), records, strict=True))
         return [found[place] for place in range(len(rows))]
 
+    def live_places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places (n,) of live rows among all live ones; shards without deleted rows are not asked."""
+        shards = self._asking.shards
+        numbers = np.searchsorted(shards.bases, rows, side="right") - 1
+        found = rows - shards.bases[numbers] + shards.live_bases[numbers]
+        thinned = np.flatnonzero(np.diff(shards.bases)[numbers] > np.diff(shards.live_bases)[numbers])
+        for places, inside in self._asking.of_rows("live_places", rows[thinned]):
+            at = thinned[places]
+            found[at] = inside + shards.live_bases[numbers[at]]
+        return found
+
     def indexed_vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the indexed vectors of rows (n, d)."""
         answers = self._asking.of_rows("indexed_vectors", rows)

@@ -50,6 +50,7 @@ class Shards:
         self.refs = [ShardRef(library, entry, index_dir(entry), options or None, index) for entry in entries]
         self.executor = executor
         self.bases: NDArray[np.int64] = np.cumsum([0, *(entry.rows for entry in entries)], dtype=np.int64)
+        self.live_bases: NDArray[np.int64] = np.cumsum([0, *(entry.live for entry in entries)], dtype=np.int64)
         self.word_counts: dict[str, int] = {}
         """The number of live rows of tokens, as far as every shard has counted them."""
 
@@ -66,8 +67,7 @@ class Shards:
 
     def starts(self, step: int) -> list[tuple[int, int]]:
         """Return for each shard where an even sample of the live rows begins in it, and the step."""
-        before = np.cumsum([0, *(entry.live for entry in self.entries)], dtype=np.int64).tolist()
-        return [(-start % step, step) for start in before[:-1]]
+        return [(-start % step, step) for start in self.live_bases[:-1].tolist()]
 
 
 @dataclass

@@ -78,7 +78,7 @@ def test_a_text_is_searched_by_both_unless_told(memory: Memory) -> None:
     hit = memory.search("jet engine", k=1, explain=True)[0]
     assert hit.id == "engine"
     assert hit.explain is not None
-    assert set(hit.explain) == {"dense", "lexical", "together", "beginning"}
+    assert set(hit.explain) == {"dense", "lexical", "nearby", "together", "beginning"}
     assert sum(hit.explain.values()) == pytest.approx(hit.score, abs=1e-5)
     assert hit.cosine is not None
 

@@ -19,7 +19,7 @@ APART = "The wing was painted in a hall where nobody had time to ask why the jet
 CLOSE = "Nobody had time to ask why the jet wing stalled, or in which hall it was painted, or if it was late at all."
 OTHERS = [f"Report {number} says that the weather over field {number} stayed dry all week." for number in range(40)]
 QUESTION = "Why had the jet wing stalled?"
-PARTS = ("dense", "lexical", "together", "beginning")
+PARTS = ("dense", "lexical", "nearby", "together", "beginning")
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_vectors_of_a_model_compare_beginnings_only() -> None:
         memory.add([APART, CLOSE, *OTHERS])
         for hit in memory.search(QUESTION, 3, explain=True):
             assert hit.explain is not None
-            assert set(hit.explain) == {"dense", "lexical", "beginning"}
+            assert set(hit.explain) == {"dense", "lexical", "nearby", "beginning"}
 
 
 def test_a_damaged_text_that_is_compared_is_left_out(tmp_path: Path) -> None:

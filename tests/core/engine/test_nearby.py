@@ -46,6 +46,10 @@ def test_a_raised_row_may_pass_others_but_not_the_best() -> None:
     assert not every.parts["nearby"].any()
 
 
+def test_a_row_that_nothing_supports_is_not_raised() -> None:
+    assert scores_by_row(raised_rows([10, 11, 12], [1.0, 0.0, 0.1])) == pytest.approx({10: 1.0, 11: 0.0, 12: 0.2})
+
+
 def test_the_order_of_candidates_does_not_matter() -> None:
     rng = np.random.default_rng(3)
     rows, scores = rng.permutation(60)[:40].tolist(), rng.random(40).tolist()
@@ -56,7 +60,7 @@ def test_the_order_of_candidates_does_not_matter() -> None:
     for place, row in enumerate(every.rows.tolist()):
         best = max(score for other, score in zip(rows, scores, strict=True) if abs(other - row) <= 2)
         own = scores[rows.index(row)]
-        assert every.scores[place] == pytest.approx(own + (best - own) / 4)
+        assert every.scores[place] == pytest.approx(own + min((best - own) / 4, own))
         assert sum(part[place] for part in every.parts.values()) == pytest.approx(every.scores[place])
 
 

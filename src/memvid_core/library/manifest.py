@@ -301,7 +301,8 @@ def newest_version(objects: Objects) -> int:
         raise DamagedLibraryError(
             manifest_name(told),
             f"is missing, and so is all that it committed; restore it, or open the library with as_of={newest}. "
-            f"To go on without it, delete {committed_name(told)}",
+            f"To go on without it, close the library everywhere, since its number is used again, and delete "
+            f"{committed_name(told)}",
         )
     return max(newest, told)
 

@@ -33,7 +33,7 @@ __all__ = ["QuantizedSearch", "scan", "weigh"]
 _SAMPLE_ROWS: Final = 16384
 _FIRST_PICK: Final = 1200  # rows whose levels are weighed, at least, plus 16 k; one in 100 of many rows
 _FIRST_LOOK: Final = 240  # rows compared before the first estimate, plus 4 k; one in 2500 of many rows
-_LEAST_PICK: Final = 480  # the same in one of several indexes, which take their shares of both
+_LEAST_PICK: Final = 480  # the same in one of several indexes, which take their shares of both, and 4 k at least
 _LEAST_LOOK: Final = 128
 _MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
 _SMALL: Final = 100_000  # so few rows are all compared when a quarter of them is not enough
@@ -368,18 +368,18 @@ def _nearest(
     small = passing <= _SMALL
     picked = max(passing // 100, _FIRST_PICK) + 16 * k
     first = max(passing // 2500, _FIRST_LOOK) + 4 * k
-    own, missed = k, _MISSED * k
+    missed = _MISSED * k
     if among is not None:
         share = among.share
-        picked = max(passing // 100 + int(share * 16 * k), int(share * picked), _LEAST_PICK)
+        picked = max(passing // 100 + int(share * 16 * k), int(share * picked), _LEAST_PICK, 4 * k)
         first = max(passing // 2500 + int(share * 4 * k), int(share * first), _LEAST_LOOK, k + k // 4)
-        own, missed = int(share * k) + 1, share * missed
+        missed *= share
     most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)
 
     limit = int(np.searchsorted(within, picked))
     flags = _scratch.flags(len(distances))
     rows = np.flatnonzero(np.less_equal(distances, limit, out=flags))
-    if limit >= _FAR or len(rows) > 4 * most or len(rows) < min(4 * own, passing):
+    if limit >= _FAR or len(rows) > 4 * most or len(rows) < min(4 * k, passing):
         return None
     sums = weigh(coded.levels, rows, weights)
     first = min(len(rows), first)

@@ -95,3 +95,18 @@ def test_what_is_known_can_be_sent_to_another_process() -> None:
     assert [(one.number, one.share) for one in sent] == [(1, 0.5), (2, 0.25)]
     assert sent[0].found is sent[1].found
     assert sent[0].found.kth(1, np.array([0.0], np.float32), 1) == 0.5
+
+
+@pytest.mark.parametrize("share", [0.004, 0.05])
+def test_one_of_many_that_has_all_the_rows_returns_as_many_as_are_wanted(share: float) -> None:
+    rng = np.random.default_rng(1)
+    centers = rng.standard_normal((40, 8))
+    rows = (centers[rng.integers(0, 40, 20_000)] + 0.05 * rng.standard_normal((20_000, 8))).astype(np.float32)
+    index, exact = VectorIndex(8, strategy="quantized"), VectorIndex(8, strategy="exact")
+    index.extend(0, rows)
+    exact.extend(0, rows)
+    for k in (500, 560, 620):  # the others have no rows that a filter passes, so it knows of none of theirs
+        for query in (*rows[:4], *-rows[:4]):
+            found, _ = index.search(query, k, None, Among(0, share, Found()))
+            assert len(found) == k
+            assert len({*found.tolist()} & {*exact.search(query, k)[0].tolist()}) >= 0.75 * k

@@ -114,10 +114,10 @@ class InvertedFile:
         return 0
 
     def know(self, measured: NDArray[np.float64] | None) -> None:
-        """Take over what :meth:`known_missed` returned when it was saved; what has another shape is measured again."""
+        """Take over what :meth:`known_missed` returned when it was saved; anything else is measured again."""
         if measured is not None and measured.shape[1:] == (3,) and len(measured):
             (_, rows, _), *points = measured.tolist()
-            if 0 < rows <= self.known and np.isfinite(measured).all():
+            if 1 <= rows <= self.known and np.isfinite(measured).all() and (measured[1:, :2] > 0).all():
                 self.measured_rows = int(rows)
                 self.missed = {(int(k), entries): missed for k, entries, missed in points}
 
@@ -137,7 +137,7 @@ class InvertedFile:
     def grow(self, coded: Coded) -> None:
         """Give the rows that have none their lists."""
         rows = coded.rows
-        if rows > len(self._nearest):
+        if self.known < rows and (rows > len(self._nearest) or not self._nearest.flags.writeable):  # or as it was saved
             longer = np.empty((max(rows, 2 * self.known), EACH), dtype=np.int32)
             longer[: self.known] = self.nearest
             self._nearest = longer
@@ -147,7 +147,8 @@ class InvertedFile:
             nearest[:] = self._finder.nearest(some)
             nearest[(some == self._without).all(axis=1)] = len(self.centroids)
             self.known = start + len(some)
-        signs = coded.signs if coded.codes.keeps_levels else None  # else they would be looked up by row, too
+        keeps = coded.codes.keeps_levels  # else signs are looked up by row, too
+        signs = coded.codes.blocks(max(rows, self.known)) if keeps else None
         if self._order is not None and not self._lists.rows:
             saved, self._order = self._order, None
             self._lists = Lists.of(self.nearest[: len(saved) // EACH], len(self.centroids), signs, saved)

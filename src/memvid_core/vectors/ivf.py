@@ -75,6 +75,7 @@ class IvfSearch:
         self._rows = 0
         # Under which name, how many rows, how much was measured, and of how many entries the order.
         self._saved: tuple[str, int, int, int] | None = None
+        self._passed_over = 0  # of how many rows lists were in the folder where fewer were committed
         self._changed_at = 0  # when the folder had changed, when a search looked for lists
         self._looked_for: Quantizer | None = None  # whose lists were looked for in the folder when it was seen first
 
@@ -90,7 +91,8 @@ class IvfSearch:
                 self._file = None  # what is written instead may be unlike
             elif self._file is not None:
                 self._file.forget(first_row)
-            if self._saved is not None and first_row < self._saved[1]:
+            saved = 0 if self._saved is None else self._saved[1]
+            if first_row < max(saved, self._passed_over):
                 self._sweep(keep=None)
 
     def sync(self, rows: int, kept: int) -> None:
@@ -116,10 +118,13 @@ class IvfSearch:
             if not fitted.isdecimal() or lists is None or centres is None:
                 continue
             nearest, centroids = lists.get("nearest"), centres.get("centroids")
-            if nearest is None or centroids is None or len(nearest) > coded.rows:  # never committed
+            if nearest is None or centroids is None:
                 continue
-            if nearest.shape[1:] != (EACH,):
-                continue  # an older version wrote them
+            if len(nearest) > coded.rows:  # of rows that this object does not know, or that are written again
+                self._passed_over = max(self._passed_over, len(nearest))
+                continue
+            if nearest.shape[1:] != (EACH,) or nearest.dtype != np.int32 or centroids.dtype != np.int8:
+                continue  # another version wrote them
             count = len(centroids)
             if count and centroids.shape[1:] == (width,) and ((nearest >= 0) & (nearest <= count)).all():
                 self._file = InvertedFile(coded.quantizer, centroids, int(fitted))
@@ -130,7 +135,8 @@ class IvfSearch:
 
     def _sweep(self, keep: str | None) -> None:
         """Remove saved centroids and lists, but for those of one name."""
-        self._saved = None if keep is None else self._saved
+        if keep is None:
+            self._saved, self._passed_over = None, 0
         if self._folder is not None and self._writable:
             for path in matching(self._folder, "ivf-*"):
                 if path.stem != keep and _FILES.fullmatch(path.name):

@@ -219,6 +219,7 @@ def test_lists_that_were_saved_without_what_was_measured_are_kept(
     monkeypatch.setattr(inverted_file.InvertedFile, "fit", None)
     older = [{"budgets": np.array([100.0, 400.0, 2000.0])}, {}]
     wrong = [measured[:, :2], measured[:0], measured * np.nan, measured + np.array([0, 10_000, 0])]
+    wrong += [measured * np.where(np.arange(len(measured)) > 0, entries, 1)[:, None] for entries in (0, -1)]
     for kept in (*older, *({"missed": np.ascontiguousarray(some)} for some in wrong)):
         save_arrays(lists, nearest=nearest, **kept)
         index = VectorIndex(48, folder=tmp_path, strategy="ivf")
@@ -319,6 +320,54 @@ def test_ivf_rows_written_again_get_new_lists(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("codes_of_few")
+@pytest.mark.parametrize("known", [True, False])
+def test_ivf_rows_of_saved_lists_that_are_written_again_get_new_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, known: bool
+) -> None:
+    tune(monkeypatch, asked=64)
+    data = clustered(3000, 48)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data)
+    index.sync(3000)
+    index.flush()
+    index.close()
+    writer = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    writer.sync(3000 if known else 2000)  # then it passes over lists of more rows, as after a roll back
+    writer.extend(2000, -data[2000:])
+    writer.sync(3000)
+    for _ in range(2):
+        rows, _ = writer.search(-data[2000::10], 1)
+        assert np.mean(rows[:, 0] == np.arange(2000, 3000, 10)) >= 0.98
+        writer.flush()
+        writer.close()
+        writer = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
+        writer.sync(3000)
+    writer.close()
+
+
+@pytest.mark.usefixtures("codes_of_few")
+@pytest.mark.parametrize("fewer", [5000, 8200])
+def test_a_search_of_older_rows_leaves_lists_of_all_rows_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fewer: int
+) -> None:
+    tune(monkeypatch, asked=32, picked=20, entries=200)
+    data = clustered(9000, 48)
+    index = VectorIndex(48, folder=tmp_path, strategy="ivf")
+    index.extend(0, data)
+    index.sync(9000)
+    index.flush()
+    index.close()
+    reader = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
+    reader.sync(9000)
+    older = np.ones(fewer, dtype=np.bool_)
+    rows, _ = reader.search(data[:fewer:50], 1, older)
+    assert np.mean(rows[:, 0] == np.arange(0, fewer, 50)) >= 0.97
+    rows, _ = reader.search(data[fewer::10], 1)
+    assert np.mean(rows[:, 0] == np.arange(fewer, 9000, 10)) >= 0.97
+    reader.close()
+
+
+@pytest.mark.usefixtures("codes_of_few")
 def test_ivf_rows_without_a_vector_are_in_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
     tune(monkeypatch, asked=32)
     data = clustered(4000, 48)
@@ -355,7 +404,7 @@ def test_ivf_lists_are_fitted_once_and_again_when_there_are_many_more_rows(
     "harm",
     [
         *("no lists", "no centroids", "torn lists", "torn centroids", "wild lists", "too long", "other names"),
-        "older lists",
+        *("older lists", "floats", "wide centroids"),
     ],
 )
 def test_lists_that_cannot_be_used_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
@@ -378,6 +427,10 @@ def test_lists_that_cannot_be_used_are_made_again(tmp_path: Path, monkeypatch: p
         save_arrays(lists, nearest=np.zeros((4000, 2), dtype=np.int32))
     elif harm == "older lists":
         save_arrays(lists, nearest=np.zeros(2000, dtype=np.int32))
+    elif harm in ("floats", "wide centroids"):
+        path, name, dtype = (lists, "nearest", np.float64) if harm == "floats" else (centroids, "centroids", np.int64)
+        whole = dict(load_arrays(path) or {})
+        save_arrays(path, **whole | {name: whole[name].astype(dtype)})
     else:
         lists.rename(tmp_path / "ivf-1-many.lists")
     names = sorted(path.name for path in tmp_path.iterdir())

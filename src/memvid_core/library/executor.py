@@ -7,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -161,7 +161,7 @@ class ThreadExecutor:
                 task.cancel()
             for task in done:
                 task.result()
-        except (CancelledError, RuntimeError) as exc:
+        except RuntimeError as exc:
             with self._lock:
                 if not self._closed:
                     raise
@@ -186,7 +186,7 @@ class ThreadExecutor:
             self._closed = True
             pool, self._pool = self._pool, None
         if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=False)  # what waits for a thread still gets one: nobody is told of what is cancelled
         self._shards.close()
 
     @property

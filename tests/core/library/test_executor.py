@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from concurrent.futures import wait
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -276,3 +277,42 @@ def test_a_late_shard_keeps_no_other_from_answering(path: Path, monkeypatch: pyt
         goes_on.set()
     failed = [Path(ref.entry.file).name for (ref, _), answer in zip(questions, answers, strict=True) if answer]
     assert failed == [slow]
+
+
+def test_a_question_that_waits_for_a_thread_ends_when_the_executor_is_closed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, goes_on = threading.Semaphore(0), threading.Event()
+    whole = ShardReader.check
+
+    def late(reader: ShardReader) -> None:
+        goes_on.wait()
+        whole(reader)
+
+    def waited(*arguments: Any) -> Any:
+        waits.release()
+        return wait(*arguments)
+
+    with Library.open(path, embedder=embed) as library:
+        questions = [(ref, ()) for ref in library._state.shards.refs]
+    executor = ThreadExecutor(threads=1)
+    assert executor.ask("check", questions) == [None] * len(questions)
+    monkeypatch.setattr(ShardReader, "check", late)
+    monkeypatch.setattr(executors, "wait", waited)
+    raised: list[type[BaseException]] = []
+
+    def ask() -> None:
+        try:
+            executor.ask("check", questions)
+        except ClosedError as exc:
+            raised.append(type(exc))
+
+    asking = [threading.Thread(target=ask, daemon=True) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+        waits.acquire()
+    executor.close()
+    goes_on.set()
+    for thread in asking:
+        thread.join(60)
+    assert raised == [ClosedError] * 3

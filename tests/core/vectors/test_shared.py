@@ -134,7 +134,7 @@ class Model:
 
 @pytest.mark.parametrize("strategy", ["auto", "ivf", "any"])
 def test_folders_that_take_turns(tmp_path: Path, strategy: str, effort: Callable[[int], int]) -> None:
-    for seed in range(effort(4)):
+    for seed in range(effort(7)):
         model = Model(tmp_path / str(seed), np.random.default_rng(seed), strategy)
         for _ in range(60):
             model.step()

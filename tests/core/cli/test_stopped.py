@@ -101,7 +101,7 @@ def test_a_killed_command_leaves_all_nothing_or_what_it_continues(place: Path, n
     assert done.code == 0
     changes = _MANY - int(done.err.rpartition("left ")[2])
     right, whole = content(Path(target)), names()
-    for point in sorted({1, changes, *(1 + changes * part // (effort(2) + 1) for part in range(1, effort(2) + 1))}):
+    for point in sorted({1, changes, *(1 + changes * part // (effort(3) + 1) for part in range(1, effort(3) + 1))}):
         _remove(place / target)
         assert process(*command, point, code=KILLED).code == 9
         if name not in GROWING and name != "library":

@@ -40,7 +40,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and for
 def test_a_writer_killed_at_random_moments_loses_nothing_it_acknowledged(
     tmp_path: Path, root: Path, seed: int, effort: Callable[[int], int]
 ) -> None:
-    rounds = effort(12)
+    rounds = effort(20)
     program = "import sys; from tests.core.kill_harness import main; main(sys.argv[1], *map(int, sys.argv[2:]))"
     done = run(program, tmp_path, rounds, seed)
     assert done.returncode == 0, done.stderr

@@ -9,9 +9,13 @@ import sys
 import time
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from random import Random
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -273,8 +277,8 @@ def _alive(process: int) -> bool:
 def asked_of_another(ray: Any, executor: RayExecutor, ref: ShardRef, ask: Callable[[], None]) -> None:
     """Ask while an actor stands still, which no connection tells: its shards are asked of another until it answers."""
     slow = executor._actor_of(ref, 0)
-    assert executor._is_up(slow) or ray.get(executor._down[slow], timeout=120)  # it was killed just now
-    pid = ray.get(executor._actors[slow].pid.remote(), timeout=120)
+    # It was killed just now.
+    pid = ray.get(executor._actors[slow].pid.options(max_task_retries=-1).remote(), timeout=120)
     os.kill(pid, signal.SIGSTOP)
     try:
         ask()
@@ -297,7 +301,7 @@ def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
             os.kill(ray.get(victim.pid.remote()), signal.SIGKILL)
 
         for replicas, restarts in ((2, -1), (1, 1)):
-            executor = RayExecutor(actors=2, replicas=replicas, max_restarts=restarts)
+            executor = RayExecutor(actors=2, replicas=replicas, spares=0, max_restarts=restarts)
             with Library.open(path, embedder=embed, executor=executor) as asked:
                 compared(memory, asked)
                 assert list(asked) == SOME
@@ -325,9 +329,51 @@ def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
             executor.close()
             with pytest.raises(ClosedError):
                 executor.ask("check", [(ref, ())])
-    for arguments in ({"actors": 0}, {"replicas": 3, "actors": 2}, {"max_restarts": -2}, {"replicas": True}):
+    wrong = ({"actors": 0}, {"replicas": 3, "actors": 2}, {"max_restarts": -2}, {"replicas": True}, {"spares": -1})
+    for arguments in wrong:
         with pytest.raises(InvalidInputError):
             RayExecutor(**arguments)
+
+
+def test_whole_answers_whichever_actors_are_killed(ray: Any, tmp_path: Path) -> None:
+    path = tmp_path / "library"
+    random = Random(7)
+    with Library.create(path, embed) as library:
+        library.build(SOME, rows_per_shard=10)
+        expected = plain(library.search("wing heat", 9))
+    for replicas in (1, 2):
+        executor = RayExecutor(actors=2, replicas=replicas)
+        with Library.open(path, embedder=embed, executor=executor) as asked:
+
+            def whole(asked: Library = asked) -> None:
+                hits = asked.search("wing heat", 9, partial="allow", timeout=120)
+                assert (hits.report.failed, plain(hits)) == ({}, expected)
+
+            def kill(numbers: Iterable[int], executor: RayExecutor = executor) -> None:
+                for number in numbers:
+                    with suppress(ray.exceptions.RayError, ProcessLookupError):  # it is starting or dying
+                        os.kill(ray.get(executor._actors[number].pid.remote(), timeout=120), signal.SIGKILL)
+
+            def homes(executor: RayExecutor = executor, asked: Library = asked) -> list[int]:
+                return [executor._actor_of(ref, 0) for ref in asked._state.shards.refs]
+
+            with ThreadPoolExecutor() as threads:
+                if replicas == 2:
+                    whole()
+                asking = threads.submit(whole)
+                Event().wait(random.uniform(0, 0.1))  # any moment of the question, or of the opening of the shards
+                kill((0, 1))  # all that have shards
+                asking.result()
+            kill((0, 1, 2))  # the spare one, and what has just been started again
+            whole()
+            ray.get([actor.pid.options(max_task_retries=-1).remote() for actor in executor._actors], timeout=120)
+            whole()
+            before = homes()
+            kill(before[:1])
+            for _ in range(3):
+                whole()
+                assert replicas == 2 or homes()[0] not in before  # the spare one has taken its place
+        executor.close()
 
 
 def test_what_a_worker_does_not_need_is_not_imported() -> None:

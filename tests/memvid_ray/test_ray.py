@@ -19,6 +19,7 @@ from threading import Event
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -38,6 +39,7 @@ from memvid_core.library import Failure, ShardRef
 from memvid_core.vectors.inverted_file import InvertedFile
 from memvid_ray import RayExecutor, build, build_files
 from memvid_ray.__main__ import main
+from memvid_ray.columns import Columns
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
 from tests.memvid_ray.killing import Killing, Locked
@@ -374,6 +376,23 @@ def test_whole_answers_whichever_actors_are_killed(ray: Any, tmp_path: Path) -> 
                 whole()
                 assert replicas == 2 or homes()[0] not in before  # the spare one has taken its place
         executor.close()
+
+
+def test_lists_of_numbers_are_read_as_a_matrix_unless_they_differ() -> None:
+    matrix = np.arange(12, dtype=np.float32).reshape(4, 3)
+    fixed = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), 3)
+    lists = pa.array(matrix.astype(np.float64).tolist())
+    for column in (fixed, lists, pa.chunked_array([fixed.slice(0, 1), fixed.slice(1)])):
+        table = pa.table({"id": list("abcd"), "text": list("abcd"), "vector": column})
+        found: list[Any] = [*Columns("text", "vector", "id", ()).records(table, 1, 4)]
+        assert [record.id for record, _ in found] == list("bcd")
+        assert [list(vector) for _, vector in found] == matrix[1:].tolist()
+        assert all(isinstance(vector, np.ndarray) for _, vector in found)
+    odds: list[Any] = [[[1.0, 2.0], None], [[1.0, 2.0], [3.0]], [[1.0, None], [3.0, 4.0]], [[], []], [[1, 2], [3, 4]]]
+    for odd in odds:
+        table = pa.table({"text": ["a", "b"], "vector": pa.array(odd)})
+        found = [*Columns("text", "vector", None, ()).records(table, 0, 2)]
+        assert [vector for _, vector in found] == odd
 
 
 def test_what_a_worker_does_not_need_is_not_imported() -> None:

@@ -287,7 +287,8 @@ def asked_of_another(ray: Any, executor: RayExecutor, ref: ShardRef, ask: Callab
         assert executor._living(ref, 0) == executor._actor_of(ref, 1)
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert ray.get(executor._down[slow], timeout=120) == pid
+    while not executor._is_up(slow):  # at first it may be told that the one before was killed
+        assert ray.wait([executor._down[slow]], timeout=120)[0]
     assert executor._living(ref, 0) == slow
     ask()
 

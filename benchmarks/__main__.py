@@ -19,6 +19,7 @@ TABLES = (
     "growth",
     "large",
     "ray_actors",
+    "ray_build",
     "qr",
     "contention",
     "small_commits",

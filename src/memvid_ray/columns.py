@@ -87,8 +87,22 @@ def _table(block: Any, first: int, last: int) -> Any:
 
 def _numbers(table: Any, name: str) -> Any:
     """Return the vectors of a column, one for each row: (n, d), or a list with None for null."""
+    if "list" in str(table[name].type):
+        return _matrix(table[name])
     from ray.data.block import BlockAccessor
 
-    if "list" in str(table[name].type):
-        return table[name].to_pylist()
     return BlockAccessor.for_block(table).to_numpy(name)
+
+
+def _matrix(column: Any) -> Any:
+    """Return a column of lists of numbers: (n, d) if they are as long as each other, otherwise a list of lists.
+
+    A number of Python for each component would take longer than all else that a build does with a vector.
+    """
+    from pyarrow import compute, types
+
+    flat = compute.list_flatten(column)
+    lengths = compute.unique(compute.list_value_length(column))
+    if column.null_count or flat.null_count or len(lengths) != 1 or not types.is_floating(flat.type):
+        return column.to_pylist()
+    return flat.to_numpy().reshape(len(column), -1) if len(flat) else column.to_pylist()

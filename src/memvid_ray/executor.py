@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -20,7 +21,9 @@ __all__ = ["RayExecutor"]
 _AT_ONCE: Final = 16  # questions that an actor answers at the same time
 _SHARE: Final = 0.95  # of the time that is left
 _PAUSE: Final = 0.05  # seconds between two looks at actors that are restarting
-_HEDGE: Final = 1.0  # seconds after which another replica is asked, too
+_PING: Final = 0.1  # seconds after which an actor is asked whether it is there
+_SILENT: Final = 0.3  # seconds after which another replica is asked for one that has not said so
+_HEDGE: Final = 1.0  # seconds after which another replica is asked in any case
 _WITHOUT_LIMIT: Final = 60.0  # seconds for which an actor is asked again, if no timeout is given
 
 
@@ -52,19 +55,26 @@ class _Asking:
         """Return how many seconds are left."""
         return max(0.0, self._end - time.monotonic())
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the time of the question is over; of one without a timeout it never is."""
+        return self.timeout is not None and self.left() <= 0
+
 
 class RayExecutor:
     """Ask the shards of libraries by actors of Ray, in any number of processes and machines.
 
-    A shard belongs to the same actors as long as their number stays. If an actor dies, Ray starts it again, and until
-    it is there, its shards are asked of their other actors, or wait for it until the timeout of the search. Actors take
-    no CPUs, so that they never stand in the way of tasks. Give it to :meth:`memvid_core.Library.open`, and close it in
-    the end.
+    A shard belongs to the same actors as long as their number stays. If an actor dies, a spare one takes its place, and
+    the one that Ray starts again becomes the spare. Meanwhile its shards are asked of their other actors, or wait until
+    the timeout of the search. Actors take no CPUs, so that they never stand in the way of tasks. Give it to
+    :meth:`memvid_core.Library.open`, and close it in the end.
 
     Args:
         address: The address of a cluster; by default a local Ray is started, unless the program is connected.
         actors: The number of actors; by default one for each CPU.
         replicas: How many actors can answer for a shard.
+        spares: The number of actors that wait to take the place of one that dies. Ray takes seconds to start a process,
+            and the shards of more actors than there are replicas and spares wait for that if they die together.
         max_restarts: How often an actor is started again; -1 for any number.
 
     Raises:
@@ -72,11 +82,19 @@ class RayExecutor:
     """
 
     def __init__(
-        self, address: str | None = None, *, actors: int | None = None, replicas: int = 1, max_restarts: int = -1
+        self,
+        address: str | None = None,
+        *,
+        actors: int | None = None,
+        replicas: int = 1,
+        spares: int = 1,
+        max_restarts: int = -1,
     ) -> None:
         for name, number in (("actors", 1 if actors is None else actors), ("replicas", replicas)):
             if not (type(number) is int and number > 0):
                 raise InvalidInputError(f"{name} is a positive number, not {number!r}")
+        if not (type(spares) is int and spares >= 0):
+            raise InvalidInputError(f"spares is a number, not {spares!r}")
         if not (type(max_restarts) is int and max_restarts >= -1):
             raise InvalidInputError(f"max_restarts is a number, or -1 for any, not {max_restarts!r}")
         self._ray = connected(address)
@@ -85,9 +103,11 @@ class RayExecutor:
             raise InvalidInputError(f"{replicas} replicas need as many actors, and there are {count}")
         options = {"num_cpus": 0, "max_restarts": max_restarts, "max_concurrency": _AT_ONCE}
         made = self._ray.remote(Opener).options(**options, scheduling_strategy="SPREAD")
-        self._actors: list[Any] = [made.remote() for _ in range(count)]
-        self._replicas = replicas
-        self._down: dict[int, Any] = {}  # actors that have failed, with the answer for which they are waited
+        self._actors: list[Any] = [made.remote() for _ in range(count + spares)]
+        self._order = list(range(count + spares))  # the actors that have shards, and then the spare ones
+        self._lock = threading.Lock()  # of the order
+        self._count, self._replicas = count, replicas
+        self._down: dict[int, Any] = {}  # actors that may have failed, with the answer for which they are waited
 
     def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:
         """Ask shards through their actors; see :class:`memvid_core.Executor`."""
@@ -116,24 +136,18 @@ class RayExecutor:
                 groups[actor].append(place)
         sent = self._sent(asking, groups)
         waiting = left.keys() - again.keys()
-        hedged = self._replicas == 1
+        begun = time.monotonic()
+        checks = [] if self._replicas == 1 else [_HEDGE, _SILENT, _PING]
+        enough = len(sent)  # all of them, until another one may be faster
         while waiting:
-            waits = [] if hedged else [_HEDGE]
+            waits = [max(0.0, begun + checks[-1] - time.monotonic())] if checks else []
             waits += [] if asking.timeout is None else [asking.left()]
-            done, _ = self._ray.wait([*sent], timeout=min(waits, default=None))
-            if not done and hedged:
-                break  # what is late has failed
-            if not done:  # an actor that has died is told of late, and one may be slow: another one can be faster
-                hedged = True
-                others = self._others(asking, sent, waiting)
-                for actor, _ in sent.values():
-                    self._is_down(actor)  # unless it answers at once that it is not
-                sent |= self._sent(asking, others)
+            done, _ = self._ray.wait([*sent], num_returns=min(enough, len(sent)), timeout=min(waits, default=None))
             for reference in done:
                 actor, places = sent.pop(reference)
                 found = self._answer(reference)
                 if isinstance(found, Failure):
-                    self._is_down(actor)
+                    self._has_died(actor)
                     places = [*waiting.intersection(places).difference(*(others for _, others in sent.values()))]
                     again |= {place: left[place] + 1 for place in places}
                     found = [found] * len(places)
@@ -141,7 +155,37 @@ class RayExecutor:
                     if place in waiting:
                         asking.answers[place] = answer
                         waiting.discard(place)
+            if not done and (not checks or asking.is_over):
+                break  # what is late has failed
+            if waiting and checks and time.monotonic() >= begun + checks[-1]:
+                enough = 1
+                sent |= self._sent(asking, self._checked(checks.pop(), asking, sent, waiting))
         return again
+
+    def _checked(
+        self, late: float, asking: _Asking, sent: Mapping[Any, tuple[int, list[int]]], waiting: set[int]
+    ) -> dict[int, list[int]]:
+        """Find out whether actors that are late are there; return whom to ask about which shards instead.
+
+        Ray tells of a dead actor after a second, and of one that stands still never.
+        """
+        if late == _PING:
+            for actor, _ in sent.values():
+                self._may_be_down(actor)
+            return {}
+        asked: dict[int, set[int]] = defaultdict(set)
+        for actor, places in sent.values():
+            for place in waiting.intersection(places):
+                asked[place].add(actor)
+        groups: dict[int, list[int]] = defaultdict(list)
+        for place in sorted(asked):
+            if late == _SILENT and any(self._is_up(actor) for actor in asked[place]):
+                continue  # it only takes long
+            numbers = (self._actor_of(asking.questions[place][0], replica) for replica in range(self._replicas))
+            other = next((number for number in numbers if number not in asked[place] and self._is_up(number)), None)
+            if other is not None:
+                groups[other].append(place)
+        return groups
 
     def _sent(self, asking: _Asking, groups: Mapping[int, list[int]]) -> dict[Any, tuple[int, list[int]]]:
         """Ask actors about the shards at some places, each in one message; return both by the reference."""
@@ -165,19 +209,6 @@ class RayExecutor:
             return Failure(f"its actor does not answer: {type(exc).__name__}: {reason}")
         return answers
 
-    def _others(
-        self, asking: _Asking, sent: Mapping[Any, tuple[int, list[int]]], waiting: set[int]
-    ) -> dict[int, list[int]]:
-        """Return other actors for the shards that are late."""
-        asked = {place: actor for actor, places in sent.values() for place in places}
-        groups: dict[int, list[int]] = defaultdict(list)
-        for place in sorted(waiting):
-            numbers = (self._actor_of(asking.questions[place][0], replica) for replica in range(self._replicas))
-            other = next((number for number in numbers if number != asked[place] and self._is_up(number)), None)
-            if other is not None:
-                groups[other].append(place)
-        return groups
-
     def _living(self, ref: ShardRef, replica: int) -> int | None:
         """Return the number of an actor of a shard that is not known to be down, the ``replica``-th if it can be."""
         numbers = (self._actor_of(ref, replica + more) for more in range(self._replicas))
@@ -185,28 +216,43 @@ class RayExecutor:
 
     def _is_up(self, actor: int) -> bool:
         """Return whether an actor that had failed answers again: to ask one that is down takes seconds each time."""
+        told = self._told(actor)
+        if told is False:
+            self._has_died(actor)
+        return told is True
+
+    def _told(self, actor: int) -> bool | None:
+        """Return whether an actor is there, as far as is known: False if it has died, None as long as it is silent."""
         waiting = self._down.get(actor)
         if waiting is None:
             return True
         if not self._ray.wait([waiting], timeout=0)[0]:
-            return False
+            return None
         try:
             self._ray.get(waiting)
         except self._ray.exceptions.RayError:
-            self._is_down(actor)
             return False
         self._down.pop(actor, None)
         return True
 
-    def _is_down(self, actor: int) -> None:
-        """Take note that an actor has failed, and let it tell when it is there again."""
+    def _may_be_down(self, actor: int, retries: int = 0) -> None:
+        """Let an actor tell that it is there; until it does, others are asked."""
         if actor < len(self._actors):  # otherwise this executor was closed meanwhile
-            self._down[actor] = self._actors[actor].pid.options(max_task_retries=-1).remote()
+            self._down[actor] = self._actors[actor].pid.options(max_task_retries=retries).remote()
+
+    def _has_died(self, actor: int) -> None:
+        """Let a spare actor take the place of one that has failed, and let that tell when it is there again."""
+        self._may_be_down(actor, retries=-1)
+        spare = next((number for number in self._order[self._count :] if number != actor and self._told(number)), None)
+        with self._lock:
+            place = self._order.index(actor)
+            if spare is not None and place < self._count <= (other := self._order.index(spare)):
+                self._order[place], self._order[other] = spare, actor
 
     def _actor_of(self, ref: ShardRef, replica: int) -> int:
         """Return the number of the actor of a shard."""
         home = int.from_bytes(blake2b(ref.entry.name.encode(), digest_size=8).digest(), "big")
-        return (home + replica % self._replicas) % len(self._actors)
+        return self._order[(home + replica % self._replicas) % self._count]
 
     def close(self) -> None:
         """End the actors. Closing twice is allowed."""

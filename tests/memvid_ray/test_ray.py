@@ -9,12 +9,17 @@ import sys
 import time
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from random import Random
+from threading import Event
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -34,6 +39,7 @@ from memvid_core.library import Failure, ShardRef
 from memvid_core.vectors.inverted_file import InvertedFile
 from memvid_ray import RayExecutor, build, build_files
 from memvid_ray.__main__ import main
+from memvid_ray.columns import Columns
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
 from tests.memvid_ray.killing import Killing, Locked
@@ -273,15 +279,16 @@ def _alive(process: int) -> bool:
 def asked_of_another(ray: Any, executor: RayExecutor, ref: ShardRef, ask: Callable[[], None]) -> None:
     """Ask while an actor stands still, which no connection tells: its shards are asked of another until it answers."""
     slow = executor._actor_of(ref, 0)
-    assert executor._is_up(slow) or ray.get(executor._down[slow], timeout=120)  # it was killed just now
-    pid = ray.get(executor._actors[slow].pid.remote(), timeout=120)
+    # It was killed just now.
+    pid = ray.get(executor._actors[slow].pid.options(max_task_retries=-1).remote(), timeout=120)
     os.kill(pid, signal.SIGSTOP)
     try:
         ask()
         assert executor._living(ref, 0) == executor._actor_of(ref, 1)
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert ray.get(executor._down[slow], timeout=120) == pid
+    while not executor._is_up(slow):  # at first it may be told that the one before was killed
+        assert ray.wait([executor._down[slow]], timeout=120)[0]
     assert executor._living(ref, 0) == slow
     ask()
 
@@ -297,7 +304,7 @@ def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
             os.kill(ray.get(victim.pid.remote()), signal.SIGKILL)
 
         for replicas, restarts in ((2, -1), (1, 1)):
-            executor = RayExecutor(actors=2, replicas=replicas, max_restarts=restarts)
+            executor = RayExecutor(actors=2, replicas=replicas, spares=0, max_restarts=restarts)
             with Library.open(path, embedder=embed, executor=executor) as asked:
                 compared(memory, asked)
                 assert list(asked) == SOME
@@ -325,9 +332,68 @@ def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
             executor.close()
             with pytest.raises(ClosedError):
                 executor.ask("check", [(ref, ())])
-    for arguments in ({"actors": 0}, {"replicas": 3, "actors": 2}, {"max_restarts": -2}, {"replicas": True}):
+    wrong = ({"actors": 0}, {"replicas": 3, "actors": 2}, {"max_restarts": -2}, {"replicas": True}, {"spares": -1})
+    for arguments in wrong:
         with pytest.raises(InvalidInputError):
             RayExecutor(**arguments)
+
+
+def test_whole_answers_whichever_actors_are_killed(ray: Any, tmp_path: Path) -> None:
+    path = tmp_path / "library"
+    random = Random(7)
+    with Library.create(path, embed) as library:
+        library.build(SOME, rows_per_shard=10)
+        expected = plain(library.search("wing heat", 9))
+    for replicas in (1, 2):
+        executor = RayExecutor(actors=2, replicas=replicas)
+        with Library.open(path, embedder=embed, executor=executor) as asked:
+
+            def whole(asked: Library = asked) -> None:
+                hits = asked.search("wing heat", 9, partial="allow", timeout=120)
+                assert (hits.report.failed, plain(hits)) == ({}, expected)
+
+            def kill(numbers: Iterable[int], executor: RayExecutor = executor) -> None:
+                for number in numbers:
+                    with suppress(ray.exceptions.RayError, ProcessLookupError):  # it is starting or dying
+                        os.kill(ray.get(executor._actors[number].pid.remote(), timeout=120), signal.SIGKILL)
+
+            def homes(executor: RayExecutor = executor, asked: Library = asked) -> list[int]:
+                return [executor._actor_of(ref, 0) for ref in asked._state.shards.refs]
+
+            with ThreadPoolExecutor() as threads:
+                if replicas == 2:
+                    whole()
+                asking = threads.submit(whole)
+                Event().wait(random.uniform(0, 0.1))  # any moment of the question, or of the opening of the shards
+                kill((0, 1))  # all that have shards
+                asking.result()
+            kill((0, 1, 2))  # the spare one, and what has just been started again
+            whole()
+            ray.get([actor.pid.options(max_task_retries=-1).remote() for actor in executor._actors], timeout=120)
+            whole()
+            before = homes()
+            kill(before[:1])
+            for _ in range(3):
+                whole()
+                assert replicas == 2 or homes()[0] not in before  # the spare one has taken its place
+        executor.close()
+
+
+def test_lists_of_numbers_are_read_as_a_matrix_unless_they_differ() -> None:
+    matrix = np.arange(12, dtype=np.float32).reshape(4, 3)
+    fixed = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), 3)
+    lists = pa.array(matrix.astype(np.float64).tolist())
+    for column in (fixed, lists, pa.chunked_array([fixed.slice(0, 1), fixed.slice(1)])):
+        table = pa.table({"id": list("abcd"), "text": list("abcd"), "vector": column})
+        found: list[Any] = [*Columns("text", "vector", "id", ()).records(table, 1, 4)]
+        assert [record.id for record, _ in found] == list("bcd")
+        assert [list(vector) for _, vector in found] == matrix[1:].tolist()
+        assert all(isinstance(vector, np.ndarray) for _, vector in found)
+    odds: list[Any] = [[[1.0, 2.0], None], [[1.0, 2.0], [3.0]], [[1.0, None], [3.0, 4.0]], [[], []], [[1, 2], [3, 4]]]
+    for odd in odds:
+        table = pa.table({"text": ["a", "b"], "vector": pa.array(odd)})
+        found = [*Columns("text", "vector", None, ()).records(table, 0, 2)]
+        assert [vector for _, vector in found] == odd
 
 
 def test_what_a_worker_does_not_need_is_not_imported() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -34,6 +35,7 @@ from memvid_core.library import Failure, ShardRef
 from memvid_core.vectors.inverted_file import InvertedFile
 from memvid_ray import RayExecutor, build, build_files
 from memvid_ray.__main__ import main
+from memvid_ray.columns import Columns
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
 from tests.memvid_ray.killing import Killing, Locked
@@ -127,9 +129,8 @@ def test_builds(
     for wrong, error in (([{"id": "x", "text": 5}], TextError), ([{"id": "x"}], InvalidInputError)):
         with pytest.raises((error, InvalidInputError)):
             build(ray.data.from_items(wrong), path, embedder=Killing(calls))
-    for wrong_id in (None, 2.5, True, b"b"):  # as many as are null would be one record
-        with pytest.raises(InvalidInputError, match="whole number"):
-            build(ray.data.from_items([{"id": wrong_id, "text": "a"}]), path, embedder=Killing(calls))
+    with pytest.raises(InvalidInputError, match="whole number"):
+        build(ray.data.from_items([{"id": None, "text": "a"}]), path, embedder=Killing(calls))
     wrongs: list[dict[str, Any]] = [{"rows_per_shard": 0}, {"sample": "all"}]
     for arguments in (*wrongs, {"num_cpus": -1}, {"num_cpus": "two"}, {"embedder": Locked()}):
         with pytest.raises(InvalidInputError):
@@ -296,8 +297,10 @@ def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
             victim = executor._actors[executor._actor_of(ref, 0)]
             os.kill(ray.get(victim.pid.remote()), signal.SIGKILL)
 
-        for replicas, restarts in ((2, -1), (1, 1)):
-            executor = RayExecutor(actors=2, replicas=replicas, max_restarts=restarts)
+        given: list[dict[str, Any]] = [{"replicas": 2}, {"replicas": 1, "max_restarts": 1}]
+        for arguments in given:
+            replicas = arguments["replicas"]
+            executor = RayExecutor(actors=2, **arguments)
             with Library.open(path, embedder=embed, executor=executor) as asked:
                 compared(memory, asked)
                 assert list(asked) == SOME
@@ -328,6 +331,13 @@ def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
     for arguments in ({"actors": 0}, {"replicas": 3, "actors": 2}, {"max_restarts": -2}, {"replicas": True}):
         with pytest.raises(InvalidInputError):
             RayExecutor(**arguments)
+
+
+@pytest.mark.parametrize("wrong", [None, 2.5, True, b"b"])  # as many as are null would be one record
+def test_an_id_that_is_no_string_and_no_whole_number_is_refused(wrong: object) -> None:
+    columns = Columns("text", None, "id", ())
+    with pytest.raises(InvalidInputError, match="whole number"):
+        list(columns.records(pyarrow.table({"id": [wrong], "text": ["a"]}), 0, 1))
 
 
 def test_what_a_worker_does_not_need_is_not_imported() -> None:

@@ -85,6 +85,12 @@ def effort() -> Callable[[int], int]:
 
 
 @pytest.fixture(scope="session")
+def sized() -> Callable[[int, int], int]:
+    """How many rows or rounds: the first number in the test command, the second in the soak."""
+    return lambda here, soaked: soaked if "MEMVID_SOAK" in os.environ else here
+
+
+@pytest.fixture(scope="session")
 def root() -> Path:
     """The repository."""
     return ROOT

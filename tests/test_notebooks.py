@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.kernels import Kernels
+
 FORGET = """
 from pathlib import Path
 
@@ -55,7 +57,8 @@ def test_it_is_committed_without_outputs(notebook: nbformat.NotebookNode) -> Non
 def test_it_runs(notebook: nbformat.NotebookNode, tmp_path: Path) -> None:
     if "SyncMemoryService" in str(notebook.cells):  # one kernel for both
         notebook.cells.append(nbformat.v4.new_code_cell(FORGET))
-    client = NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
+    place = {"metadata": {"path": tmp_path}}
+    client = NotebookClient(notebook, timeout=120, kernel_manager_class=Kernels, kernel_name="python3", resources=place)
     client.execute()  # raises CellExecutionError with the cell and its traceback
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     assert code

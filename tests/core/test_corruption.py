@@ -193,13 +193,17 @@ def check(path: Path, of: Written, what: object) -> str:
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_nothing_wrong_is_ever_read_out_of_a_corrupted_file(
-    codec: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, effort: Callable[[int], int]
+    codec: str,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    effort: Callable[[int], int],
+    sized: Callable[[int, int], int],
 ) -> None:
     of = written(codec, tmp_path_factory.getbasetemp())
     path = tmp_path / "m.mp4"
     Path(f"{path}.index").touch()  # in the way of the folder: the index is made anew in RAM each time
     counts: dict[str, int] = {}
-    for seed in range(effort({"pcm": 60, "pcm-film": 24}.get(codec, 8))):
+    for seed in range(effort(sized(*{"pcm": (60, 150), "pcm-film": (24, 60)}.get(codec, (8, 20))))):
         rng = random.Random(f"{codec} {seed}")
         how = HOW[seed % len(HOW)]
         path.write_bytes(how(of.data, rng))
@@ -228,7 +232,7 @@ def sectors(data: bytes, size: int, step: int) -> Iterator[tuple[int, bytes]]:
 @pytest.mark.parametrize("size", [SECTOR, 8 * SECTOR])
 @pytest.mark.parametrize("codec", ["pcm", "qr"])
 def test_a_zeroed_sector_costs_the_records_that_lie_in_it(
-    codec: str, size: int, tmp_path: Path, effort: Callable[[int], int]
+    codec: str, size: int, tmp_path: Path, effort: Callable[[int], int], sized: Callable[[int, int], int]
 ) -> None:
     path = tmp_path / "m.mp4"
     forty(path, codec)
@@ -238,7 +242,7 @@ def test_a_zeroed_sector_costs_the_records_that_lie_in_it(
     spans = [(entry.start, entry.cursor.offset) for entry in entries]
     path = tmp_path / "broken.mp4"
     Path(f"{path}.index").touch()
-    step = SECTOR * max(1, (12 if codec == "pcm" else 54) // effort(1))
+    step = SECTOR * max(1, (12 if codec == "pcm" else sized(54, 24)) // effort(1))
     for start, broken in sectors(data, size, step):
         path.write_bytes(broken)
         with warnings.catch_warnings():

@@ -133,9 +133,8 @@ def test_builds(
     for wrong, error in (([{"id": "x", "text": 5}], TextError), ([{"id": "x"}], InvalidInputError)):
         with pytest.raises((error, InvalidInputError)):
             build(ray.data.from_items(wrong), path, embedder=Killing(calls))
-    for wrong_id in (None, 2.5, True, b"b"):  # as many as are null would be one record
-        with pytest.raises(InvalidInputError, match="whole number"):
-            build(ray.data.from_items([{"id": wrong_id, "text": "a"}]), path, embedder=Killing(calls))
+    with pytest.raises(InvalidInputError, match="whole number"):
+        build(ray.data.from_items([{"id": None, "text": "a"}]), path, embedder=Killing(calls))
     wrongs: list[dict[str, Any]] = [{"rows_per_shard": 0}, {"sample": "all"}]
     for arguments in (*wrongs, {"num_cpus": -1}, {"num_cpus": "two"}, {"embedder": Locked()}):
         with pytest.raises(InvalidInputError):
@@ -303,8 +302,10 @@ def test_actors_answer_and_come_back(ray: Any, tmp_path: Path) -> None:
             victim = executor._actors[executor._actor_of(ref, 0)]
             os.kill(ray.get(victim.pid.remote()), signal.SIGKILL)
 
-        for replicas, restarts in ((2, -1), (1, 1)):
-            executor = RayExecutor(actors=2, replicas=replicas, spares=0, max_restarts=restarts)
+        given: list[dict[str, Any]] = [{"replicas": 2}, {"replicas": 1, "max_restarts": 1}]
+        for arguments in given:
+            replicas = arguments["replicas"]
+            executor = RayExecutor(actors=2, spares=0, **arguments)
             with Library.open(path, embedder=embed, executor=executor) as asked:
                 compared(memory, asked)
                 assert list(asked) == SOME
@@ -396,14 +397,20 @@ def test_lists_of_numbers_are_read_as_a_matrix_unless_they_differ() -> None:
         assert [vector for _, vector in found] == odd
 
 
+@pytest.mark.parametrize("wrong", [None, 2.5, True, b"b"])  # as many as are null would be one record
+def test_an_id_that_is_no_string_and_no_whole_number_is_refused(wrong: object) -> None:
+    columns = Columns("text", None, "id", ())
+    with pytest.raises(InvalidInputError, match="whole number"):
+        list(columns.records(pa.table({"id": [wrong], "text": ["a"]}), 0, 1))
+
+
 def test_what_a_worker_does_not_need_is_not_imported() -> None:
     code = """if True:
         import sys
-        import pyarrow
         from memvid_ray.building import _write
         from memvid_ray.columns import Columns
         from memvid_ray.executor import Opener
-        table = pyarrow.table({"id": ["a", "b", "c"], "text": ["one", "two", "three"]})
+        table = pa.table({"id": ["a", "b", "c"], "text": ["one", "two", "three"]})
         print([record.text for record in Columns("text", None, "id", ()).records(table, 1, 3)])
         print(*sorted({"ray.data", "memvid_core.ingest"} & set(sys.modules)))
     """

@@ -51,8 +51,8 @@ def check_whole(memory):
     return numbers
 
 
-def test_killed_at_random_moments_while_another_process_reads(tmp_path, effort):
-    path, rng, rounds = tmp_path / "m.mp4", random.Random(1), effort(3)
+def test_killed_at_random_moments_while_another_process_reads(tmp_path, effort, sized):
+    path, rng, rounds = tmp_path / "m.mp4", random.Random(1), effort(sized(3, 4))
     Memory.create(path).close()
     with Memory.open(path) as reader:
         for number in range(rounds):

@@ -298,12 +298,12 @@ def edited_export(home):
     (folder / "note.md").write_text("The ferry sails at noon.", encoding="utf-8")
 
 
-def test_killed_while_importing_and_exporting(tmp_path, effort):
+def test_killed_while_importing_and_exporting(tmp_path, effort, sized):
     rng = random.Random(2)
     (tmp_path / "start").mkdir()
     edited_export(tmp_path / "start")
     wanted = [f"{'new' if str(number).startswith('1') else 'old'} {number}" for number in range(1, 20)]
-    for turn in range(effort(2)):
+    for turn in range(effort(sized(2, 3))):
         home = Path(shutil.copytree(tmp_path / "start", tmp_path / f"round {turn}"))
         path, folder = home / "m.mp4", home / "out"
         with start(CHILD, path, folder) as child:

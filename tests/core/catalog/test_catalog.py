@@ -143,10 +143,11 @@ def test_damage_is_told_or_harmless(
     state: str,
     damage: Callable[[bytearray, random.Random], None],
     effort: Callable[[int], int],
+    sized: Callable[[int, int], int],
 ) -> None:
     closed, live, truth = base
     told = 0
-    for seed in range(effort(24)):
+    for seed in range(effort(sized(24, 36))):
         rng, folder = random.Random(seed), tmp_path / str(seed)
         shutil.copytree(closed if state == "closed" else live, folder)
         target = rng.choice([path for path in folder.glob("catalog.sqlite*") if path.stat().st_size > 100])
@@ -178,7 +179,7 @@ def noise(data: bytearray, rng: random.Random) -> None:
 
 
 def test_a_filter_and_a_deletion_notice_lost_rows_on_their_own(
-    tmp_path: Path, base: tuple[Path, Path, list[Any]], effort: Callable[[int], int]
+    tmp_path: Path, base: tuple[Path, Path, list[Any]], effort: Callable[[int], int], sized: Callable[[int, int], int]
 ) -> None:
     """A scan of a damaged page may end early without an error of SQLite."""
     closed, _, _ = base
@@ -209,7 +210,7 @@ def test_a_filter_and_a_deletion_notice_lost_rows_on_their_own(
     for ask in (filtered, without_some):
         path.write_bytes(whole)
         truth, told = ask(), 0
-        for seed in range(effort(16)):
+        for seed in range(effort(sized(16, 24))):
             data = bytearray(whole)
             noise(data, random.Random(seed))
             path.write_bytes(data)

@@ -38,9 +38,9 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and for
 @needs_fork
 @pytest.mark.parametrize("seed", range(4))
 def test_a_writer_killed_at_random_moments_loses_nothing_it_acknowledged(
-    tmp_path: Path, root: Path, seed: int, effort: Callable[[int], int]
+    tmp_path: Path, root: Path, seed: int, effort: Callable[[int], int], sized: Callable[[int, int], int]
 ) -> None:
-    rounds = effort(20)
+    rounds = effort(sized(20, 50))
     program = "import sys; from tests.core.kill_harness import main; main(sys.argv[1], *map(int, sys.argv[2:]))"
     done = run(program, tmp_path, rounds, seed)
     assert done.returncode == 0, done.stderr
@@ -59,11 +59,13 @@ def written(path: Path) -> dict[str, str]:
     return texts
 
 
-def test_a_wrong_byte_anywhere_is_detected_or_harmless(tmp_path: Path, effort: Callable[[int], int]) -> None:
+def test_a_wrong_byte_anywhere_is_detected_or_harmless(
+    tmp_path: Path, effort: Callable[[int], int], sized: Callable[[int, int], int]
+) -> None:
     path = tmp_path / "m.mp4"
     texts = written(path)
     whole, rng = path.read_bytes(), random.Random(11)
-    positions = rng.sample(range(len(whole)), min(effort(80), len(whole)))
+    positions = rng.sample(range(len(whole)), min(effort(sized(80, 500)), len(whole)))
     refused = damaged = harmless = 0
     for position in positions:
         broken = bytearray(whole)

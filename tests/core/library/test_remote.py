@@ -353,10 +353,10 @@ def test_a_library_on_a_web_server_is_read_and_not_changed(tmp_path: Path, cache
 
 
 def test_no_commit_of_several_processes_is_lost(
-    bucket: dict[str, Any], tmp_path: Path, effort: Callable[[int], int]
+    bucket: dict[str, Any], tmp_path: Path, effort: Callable[[int], int], sized: Callable[[int, int], int]
 ) -> None:
     url = f"s3://{_bucket(tmp_path)}/library"
-    names, count = "abcd", effort(1)
+    names, count = "abcd", effort(sized(1, 2))
     with Library.create(url, embed, storage_options=bucket) as library:
         library.build(Record(f"{name} {n} old", f"old {name} {n}") for name in names for n in range(count))
         writers = [start(ADD, url, json.dumps(bucket), name, count, modules=STORES) for name in names]

@@ -394,14 +394,16 @@ return wrong;
 """
 
 
-def test_no_damage_is_silent(window: Driven, tmp_path: Path, effort: Callable[[int], int]) -> None:
+def test_no_damage_is_silent(
+    window: Driven, tmp_path: Path, effort: Callable[[int], int], sized: Callable[[int, int], int]
+) -> None:
     path = tmp_path / "m.mp4"
     features(path)
     whole = path.read_bytes()
     rng = random.Random(2)
     ends = {found.start() - 4 for found in re.finditer(b"moof", whole)}  # a copy that ends there is a whole memory
     edits: list[tuple[int, int, list[int]]] = []
-    for _ in range(effort(20)):
+    for _ in range(effort(sized(20, 30))):
         at = rng.randrange(700, len(whole))
         kind = rng.randrange(3)
         if kind == 0 and at not in ends:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,21 +32,22 @@ def codes_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("codes_of_few")
 @pytest.mark.parametrize("noise", [0.05, 0.35, 0.8])
-def test_ivf_recall(tmp_path: Path, noise: float) -> None:
-    data, queries = clustered(12_000, 48, noise=noise), clustered(50, 48, seed=9, noise=noise)
+def test_ivf_recall(tmp_path: Path, noise: float, sized: Callable[[int, int], int]) -> None:
+    rows, more = sized(12_000, 30_000), sized(5000, 7000)
+    data, queries = clustered(rows, 48, noise=noise), clustered(50, 48, seed=9, noise=noise)
     index = VectorIndex(48, folder=tmp_path, strategy="ivf")
-    for first in range(0, 12_000, 5000):
-        index.extend(first, data[first : first + 5000])
-        index.sync(min(first + 5000, 12_000))  # the last 2000 rows are in no list
-        assert recall(index, data[: first + 5000], queries, 10) >= 0.96
+    for first in range(0, rows, more):
+        index.extend(first, data[first : first + more])
+        index.sync(min(first + more, rows))  # the last 2000 rows are in no list
+        assert recall(index, data[: first + more], queries, 10) >= 0.96
     index.flush()
     again = VectorIndex(48, folder=tmp_path, strategy="ivf", writable=False)
-    again.sync(12_000)
+    again.sync(rows)
     for some in (index, again):
         assert recall(some, data, queries, 10) >= 0.97
         assert recall(some, data, queries, 100) >= 0.95
-        assert recall(some, data, queries, 10, np.arange(12_000) % 2 == 0) >= 0.97
-        assert recall(some, data, queries, 10, np.arange(12_000) % 300 == 0) >= 0.97
+        assert recall(some, data, queries, 10, np.arange(rows) % 2 == 0) >= 0.97
+        assert recall(some, data, queries, 10, np.arange(rows) % 300 == 0) >= 0.97
 
 
 @pytest.mark.usefixtures("codes_of_few")

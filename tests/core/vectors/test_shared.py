@@ -133,8 +133,10 @@ class Model:
 
 
 @pytest.mark.parametrize("strategy", ["auto", "ivf", "any"])
-def test_folders_that_take_turns(tmp_path: Path, strategy: str, effort: Callable[[int], int]) -> None:
-    for seed in range(effort(7)):
+def test_folders_that_take_turns(
+    tmp_path: Path, strategy: str, effort: Callable[[int], int], sized: Callable[[int, int], int]
+) -> None:
+    for seed in range(effort(sized(7, 12))):
         model = Model(tmp_path / str(seed), np.random.default_rng(seed), strategy)
         for _ in range(60):
             model.step()
@@ -214,8 +216,10 @@ for turn in range(turns):
 """
 
 
-def test_processes_that_take_turns(tmp_path: Path, effort: Callable[[int], int]) -> None:
-    running = [start(_PROCESS, tmp_path, seed, effort(25)) for seed in range(3)]
+def test_processes_that_take_turns(
+    tmp_path: Path, effort: Callable[[int], int], sized: Callable[[int, int], int]
+) -> None:
+    running = [start(_PROCESS, tmp_path, seed, effort(sized(25, 40))) for seed in range(3)]
     errors = [process.communicate()[1] for process in running]
     assert [process.returncode for process in running] == [0, 0, 0], errors
     index = IndexFolder(tmp_path, "m-0", dtype="float32").vectors(again=True)
@@ -269,7 +273,13 @@ def harm(path: Path, kind: str, random: np.random.Generator) -> bool:
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize("strategy", ["auto", "exact", "ivf"])
 def test_a_changed_byte_is_never_a_wrong_answer(
-    tmp_path: Path, strategy: Any, dtype: Any, live: bool, effort: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    strategy: Any,
+    dtype: Any,
+    live: bool,
+    effort: Callable[[int], int],
+    sized: Callable[[int, int], int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     random = np.random.default_rng(11)
     data = random.standard_normal((400, DIMENSION)).astype(np.float32)
@@ -296,7 +306,7 @@ def test_a_changed_byte_is_never_a_wrong_answer(
     right = answers(opened(tmp_path / "right"))
     assert answers(index) == right
     names = sorted(path.name for path in (tmp_path / "right").iterdir())
-    noticed, turns = 0, effort(24)
+    noticed, turns = 0, effort(sized(24, 60))
     for turn in range(turns):
         with monkeypatch.context() as patch:
             if turn % 2:

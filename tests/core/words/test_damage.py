@@ -94,11 +94,12 @@ def test_damage_is_told_or_harmless(
     state: str,
     damage: Callable[[bytearray, random.Random], None],
     effort: Callable[[int], int],
+    sized: Callable[[int, int], int],
 ) -> None:
     closed, live, truth = base
     source = closed if state == "closed" else live
     told = 0
-    for seed in range(effort(16)):
+    for seed in range(effort(sized(16, 24))):
         rng, folder = random.Random(seed), tmp_path / str(seed)
         shutil.copytree(source, folder)
         target = rng.choice([path for path in folder.glob("lexical.sqlite*") if path.stat().st_size > 100])

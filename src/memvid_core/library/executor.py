@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol
 
+from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.shard import Seal, ShardReader
 from memvid_core.errors import (
     ClosedError,
@@ -22,6 +23,7 @@ from memvid_core.library.deletes import read_deletes
 from memvid_core.library.manifest import ShardEntry
 from memvid_core.library.objects import Objects
 from memvid_core.library.remote import objects_at
+from memvid_core.library.thread_costs import SOON, ThreadCosts
 from memvid_core.memory import Memory, session_of
 from memvid_core.model import Index
 
@@ -32,8 +34,6 @@ _CLOSED: Final = "this library is closed; Library.open opens it again"
 _FEWEST, _MOST = 8, 64  # open memories
 _MOST_SMALL: Final = 512  # of which all files together are small
 _SMALL: Final = 256 << 20  # bytes
-_WORTH: Final = 0.001  # seconds of work for which another thread is woken
-_SOON: Final = 0.01  # seconds after which all threads help
 _HANDLES: Final = 12  # of an open memory, with those that an open needs for a moment
 
 
@@ -117,7 +117,7 @@ class ThreadExecutor:
         self._shards = OpenShards(limit, small, _SMALL)
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
-        self._taken: dict[str, float] = {}  # seconds of processor time for a shard, by call
+        self._costs: dict[tuple[str, str], ThreadCosts] = {}  # of calls
         self._closed = False
         self._process = os.getpid()
 
@@ -137,25 +137,29 @@ class ThreadExecutor:
         opened = [self._shards.has(ref) for ref, _ in questions]
         left = deque(sorted(range(len(questions)), key=lambda at: not opened[at]))
         answers: dict[int, Any] = {}
+        spent: list[float] = []  # processor time of the threads
 
         def answer_some() -> None:  # a task a shard would take longer than small shards do
-            while True:
-                try:
-                    at = left.popleft()
-                except IndexError:
-                    return
-                begun = time.thread_time()
-                answers[at] = self._answer(questions[at][0], call, questions[at][1])
-                self._taken[call] = 0.75 * self._taken.get(call, 0.0) + 0.25 * (time.thread_time() - begun)
+            begun = time.thread_time()
+            try:
+                while True:
+                    try:
+                        at = left.popleft()
+                    except IndexError:
+                        return
+                    answers[at] = self._answer(questions[at][0], call, questions[at][1])
+            finally:
+                spent.append(time.thread_time() - begun)
 
         most = min(self._threads, len(questions))
-        few = min(most, 1 + int(len(questions) * self._taken.get(call, 1.0) / _WORTH)) if all(opened) else most
+        costs = self._costs.setdefault(_kind(call, questions), ThreadCosts())
+        few, soon = costs.threads(len(questions), most) if all(opened) else (most, SOON)
         try:
             tasks = [pool.submit(answer_some) for _ in range(few)]
-            done, late = wait(tasks, timeout if few == most else min(_SOON, _SOON if timeout is None else timeout))
+            done, late = wait(tasks, timeout if few == most else min(soon, soon if timeout is None else timeout))
             if late and few < most:  # one of them may wait for its disk
                 tasks += [pool.submit(answer_some) for _ in range(most - few)]
-                done, late = wait(tasks, None if timeout is None else max(0.0, timeout - _SOON))
+                done, late = wait(tasks, None if timeout is None else max(0.0, timeout - soon))
             left.clear()
             for task in late:
                 task.cancel()
@@ -166,6 +170,8 @@ class ThreadExecutor:
                 if not self._closed:
                     raise
             raise ClosedError(_CLOSED) from exc
+        if all(opened) and len(tasks) == few and not late:
+            costs.learn(few, sum(spent) / max(len(questions), 1))
         missing = Failure(f"did not answer within {timeout} seconds; a larger timeout= waits for it")
         return [answers.get(at, missing) for at in range(len(questions))]
 
@@ -193,6 +199,12 @@ class ThreadExecutor:
     def open_count(self) -> int:
         """The number of open memories."""
         return self._shards.count
+
+
+def _kind(call: str, questions: Questions) -> tuple[str, str]:
+    """Return what tells calls that take different times: their name, and the mode of a search."""
+    first = questions[0][1][:1] if questions else ()
+    return call, first[0].mode if first and isinstance(first[0], SearchRequest) else ""
 
 
 class _Open:

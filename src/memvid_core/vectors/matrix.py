@@ -326,12 +326,7 @@ class FileRows:
         """Return the bytes of some rows; of those that do not stay in RAM, some that were read just now are there."""
         if self._checked.kept:
             return self._checked.take(rows)
-        last = self._last
-        found = last.take(self, rows)
-        if found is None:
-            found = self._checked.take(rows)
-            last.keep(self, rows, found)
-        return found
+        return self._last.read(self, rows, self._checked.take)
 
     def check(self, rows: int) -> None:
         """Read rows into RAM, compared with their checksums; too many for that are compared when they are read."""

@@ -32,16 +32,18 @@ __all__ = ["QuantizedSearch", "scan", "weigh"]
 
 _SAMPLE_ROWS: Final = 16384
 _FIRST_PICK: Final = 1200  # rows whose levels are weighed, at least, plus 16 k; one in 100 of many rows
-_FIRST_LOOK: Final = 240  # rows compared before the first estimate, plus 4 k; one in 2500 of many rows
+_MANY: Final = 500_000  # of more rows, one in 400 is weighed before the first estimate
+_FIRST_LOOK: Final = 240  # rows compared before the first estimate, plus k
 _LEAST_PICK: Final = 480  # the same in one of several indexes, which take their shares of both, and 4 k at least
 _LEAST_LOOK: Final = 128
-_MISSED: Final = 0.06  # rows that may be missed, as a share of k, by the estimate
+_UNWEIGHED: Final = 0.04  # rows that may be missed because their distance is too great, as a share of k
+_UNCOMPARED: Final = 0.01  # and because the sum of their levels is too low
 _SMALL: Final = 100_000  # so few rows are all compared when a quarter of them is not enough
 _MOST_COMPARED: Final = 8192  # of more rows, so many are compared at most: there recall gives way to time
 _OUT_OF_SIGHT: Final = 6.0  # deviations: a chance of one in a billion
 _ROUNDS: Final = 4
 _FAR: Final = 255  # distances saturate here; the mean is 128, so only rows beyond reach are affected
-_GROUP: Final = 4  # blocks for which NumPy is called once: fewer calls, and still near the caches
+_GROUP: Final = 2  # blocks for which NumPy is called once: fewer calls, and what it writes stays in a core's cache
 _THREAD_BLOCKS: Final = 24  # blocks from which a second thread pays
 _PIECE_ROWS: Final = 512  # rows whose levels are made float32 at once: 0.6 MB
 _THREAD_PIECES: Final = 8
@@ -366,13 +368,12 @@ def _nearest(
     histogram[_FAR] = 0  # hidden rows, and those on the far side
     within = histogram.cumsum()
     small = passing <= _SMALL
-    picked = max(passing // 100, _FIRST_PICK) + 16 * k
-    first = max(passing // 2500, _FIRST_LOOK) + 4 * k
-    missed = _MISSED * k
+    some = min(passing, _MANY) // 100 + max(passing - _MANY, 0) // 400
+    picked, first, missed = max(some, _FIRST_PICK) + 16 * k, _FIRST_LOOK + k, float(k)
     if among is not None:
         share = among.share
-        picked = max(passing // 100 + int(share * 16 * k), int(share * picked), _LEAST_PICK, 4 * k)
-        first = max(passing // 2500 + int(share * 4 * k), int(share * first), _LEAST_LOOK, k + k // 4)
+        picked = max(some + int(share * 16 * k), int(share * picked), _LEAST_PICK, 4 * k)
+        first = max(int(share * first), _LEAST_LOOK, k + k // 4)
         missed *= share
     most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)
 
@@ -395,7 +396,8 @@ def _nearest(
 
     kth = _kth(scores, k, among)
     beyond = np.arange(limit + 1, _FAR)
-    wanted = limit + enough(histogram[limit + 1 : _FAR] * upper_tail(coarse.then(fine).away(beyond, kth)), missed)
+    chances = upper_tail(coarse.then(fine).away(beyond, kth))
+    wanted = limit + enough(histogram[limit + 1 : _FAR] * chances, _UNWEIGHED * missed)
     left_rows, left_sums = rows[open_], sums[open_]
     if wanted > limit:
         wanted = max(min(wanted, int(np.searchsorted(within, 4 * most)) - 1), limit)
@@ -409,7 +411,7 @@ def _nearest(
         away = fine.away(left_sums, kth)
         close = np.flatnonzero(away < _OUT_OF_SIGHT)
         close = close[np.argsort(away[close])]
-        more = enough(upper_tail(away[close]), missed)
+        more = enough(upper_tail(away[close]), _UNCOMPARED * missed)
         if not more:
             break
         if len(known_rows) + more > most:

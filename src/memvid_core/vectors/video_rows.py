@@ -191,10 +191,7 @@ class VideoRows:
     def _from_video(self, state: _State, rows: NDArray[np.int64], out: Matrix | None = None) -> Matrix:
         if not len(rows):
             return np.empty((0, self.dimension), dtype=np.float32)
-        raw = self._last.take(state.places, rows)
-        if raw is None:
-            raw = self._proven(state, rows)
-            self._last.keep(state.places, rows, raw)
+        raw = self._last.read(state.places, rows, partial(self._proven, state))
         return self._widened(raw, state.places.scale_of(rows), out)
 
     def _proven(self, state: _State, rows: NDArray[np.int64]) -> Bytes:

@@ -19,9 +19,6 @@ MAX_LISTS: Final = 1 << 14
 MAX_CHUNKS: Final = 1 << 9
 """The maximum number of chunks of posting lists that are read to find near words."""
 
-_FEW_ROWS: Final = 1 << 15
-"""Up to so many rows, to join the lists of a token at once takes less than to look them up again for its score."""
-
 
 class ListReader:
     """Read the posting lists of one query: each token once, all prefixes within :data:`MAX_LISTS` lists."""
@@ -30,6 +27,7 @@ class ListReader:
         self._stores = [*zip(stores, ends, strict=True)]
         self._allowance = MAX_LISTS
         self._found: dict[str, Matches] = {}
+        self._sizes: dict[str, int] = {}
         self._places: dict[str, NDArray[np.int64]] = {}
 
     def find(self, token: str) -> Matches:
@@ -49,11 +47,12 @@ class ListReader:
         return self._found[token]
 
     def frequency(self, token: str) -> int:
-        """Count the rows that contain a token, without joining long lists."""
-        few = all(end <= _FEW_ROWS for _, end in self._stores)
-        if few or token in self._found or token[-1] == "*" or any(store.rows > end for store, end in self._stores):
+        """Count the rows that contain a token, without joining its lists."""
+        if token in self._found or token[-1] == "*" or any(store.rows > end for store, end in self._stores):
             return len(self.find(token).rows)
-        return sum(store.frequency(token, limit=MAX_LISTS) for store, _ in self._stores)
+        if token not in self._sizes:
+            self._sizes[token] = sum(store.frequency(token, limit=MAX_LISTS) for store, _ in self._stores)
+        return self._sizes[token]
 
     def find_among(self, token: str, rows: NDArray[np.int64]) -> Matches:
         """Find which of a few rows, ascending, contain a token, and its number of occurrences in each."""

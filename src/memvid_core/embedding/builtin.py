@@ -178,14 +178,21 @@ class HashingEmbedder:
         return await run_in_thread(self.embed_query, text)
 
     def _embed(self, found: Terms, fit: Fit | None) -> NDArray[np.float32]:
-        random = signs(found.hashes, self._dimension, _RANDOM)
-        random /= np.float32(np.sqrt(self._dimension))
         vectors: NDArray[np.float32]
-        vectors = weighted_counts(found, _PRIOR[found.kinds]) @ random if fit is None else fit.project(found, random)
+        if fit is None:
+            vectors = weighted_counts(found, _PRIOR[found.kinds]) @ self._random(found.hashes)
+        else:
+            vectors = fit.project(found, self._random)
         lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
         lengths[lengths == 0] = 1
         unit: NDArray[np.float32] = (vectors / lengths[:, np.newaxis]).astype(np.float32)
         return unit
+
+    def _random(self, hashes: NDArray[np.uint64]) -> NDArray[np.float32]:
+        """Return the vectors (n, dimension), of length 1, that features have before anything is learned."""
+        random = signs(hashes, self._dimension, _RANDOM)
+        random /= np.float32(np.sqrt(self._dimension))
+        return random
 
 
 def is_built_in(name: str) -> bool:

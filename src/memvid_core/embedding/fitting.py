@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -64,8 +64,8 @@ class Fit:
     rows: NDArray[np.int8]
     scales: NDArray[np.float16]
 
-    def project(self, found: Terms, random: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return vectors (texts, dimension); ``random`` (features, dimension) is used for unseen features."""
+    def project(self, found: Terms, random: Callable[[NDArray[np.uint64]], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return vectors (texts, dimension); ``random`` returns those of unseen features, (n, dimension), by hash."""
         rarity = self.rarity[_bucket(found.hashes)]
         unseen = rarity == 0
         weights = _idf(np.where(unseen, self.rarity.max(), rarity))
@@ -74,7 +74,8 @@ class Fit:
         scales[negative] *= -1
         projection = np.zeros((len(columns), self.dimension), dtype=np.float32)
         np.multiply(self.rows[columns], scales[:, np.newaxis], out=projection[:, : self.rows.shape[1]])
-        projection[unseen] = random[unseen] * np.float32(_UNSEEN)
+        if unseen.any():
+            projection[unseen] = random(found.hashes[unseen]) * np.float32(_UNSEEN)
         vectors: NDArray[np.float32] = weighted_counts(found, weights, repeats=found.kinds <= STOP) @ projection
         return vectors
 

@@ -280,8 +280,10 @@ class SnapshotCorpus:
         index = self._snapshot.vector_index
         assert index is not None
         by_cosine = index.metric == "cosine"
-        found = np.full((len(rows), index.dimension), 0.0 if by_cosine else np.nan, np.float32)
         inside = rows < index.rows if by_cosine else (rows < index.rows) & self._snapshot.dense[rows]
+        if inside.all():
+            return index.vectors(rows)
+        found = np.full((len(rows), index.dimension), 0.0 if by_cosine else np.nan, np.float32)
         found[inside] = index.vectors(rows[inside])
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from memvid_core.vectors.vector_index import VectorIndex
 from memvid_core.words.lexical_index import LexicalIndex
 
 __all__ = ["Epoch", "Snapshot"]
+
+_ALL_BITS = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,20 @@ class Snapshot:
 
     def live_places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the places (n,) of live rows among all live ones: those without the deleted rows before them."""
-        if self.record_count == self.rows:
-            return rows
-        order = np.argsort(rows)
-        ends = [0, *rows[order].tolist()]
-        places = np.empty(len(rows), np.int64)
-        places[order] = np.cumsum([np.count_nonzero(self.live[start:end]) for start, end in pairwise(ends)])
+        bits, before = self._ranks
+        words = rows >> 6
+        earlier = bits[words] & ~(np.uint64(_ALL_BITS) << (rows & 63).astype(np.uint64))
+        places: NDArray[np.int64] = before[words] + np.bitwise_count(earlier)
         return places
+
+    @cached_property
+    def _ranks(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """For each 64 rows: a bit for each live one, the first row lowest; and the number of live rows before them."""
+        packed = np.zeros(-(-len(self.live) // 64) * 8, np.uint8)
+        packed[: -(-len(self.live) // 8)] = np.packbits(self.live, bitorder="little")
+        bits = packed.view("<u8").astype(np.uint64)
+        counts = np.bitwise_count(bits).astype(np.int64)
+        return bits, np.cumsum(counts) - counts
 
     def rows_of(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the rows of live records by id; unknown ids are omitted."""

@@ -103,13 +103,16 @@ def rescored(ranked: Ranked, texts: Sequence[str], question: str, k: int, trust:
     if trust is None:
         shares = {"together": asked.shares(_most(said, hits) for said in close) * np.float32(_TOGETHER), **shares}
         whole = np.float32(1 + early + _TOGETHER)
-    parts = {name: part / whole for name, part in ranked.parts.items()}
+    parts = np.zeros((len(ranked.parts) + len(shares), len(ranked)), np.float32)
+    for part, known in zip(parts, ranked.parts.values(), strict=False):
+        part[:] = known
+    for part, share in zip(parts[len(ranked.parts) :], shares.values(), strict=True):
+        part[: len(share)] = share
+    parts /= whole
     scores = ranked.scores / whole
-    for name, share in shares.items():
-        parts[name] = np.zeros(len(ranked), np.float32)
-        parts[name][: len(share)] = share / whole
-        scores += parts[name]
-    return ranked.rescored(scores, k, **parts)
+    for part in parts[len(ranked.parts) :]:
+        scores += part
+    return ranked.rescored(scores, k, **dict(zip((*ranked.parts, *shares), parts, strict=True)))
 
 
 class _Asked:

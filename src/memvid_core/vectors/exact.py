@@ -185,8 +185,11 @@ def exact_candidates(
     slack = slack_of(store)
     if passing is None:
         return near_best(compare(query, rows, store, copy), k, slack)
-    if 2 * len(passing) > rows:  # reading on is cheaper than picking
-        return passing[near_best(compare(query, rows, store, copy)[passing], k, slack)]
+    first, last = (0, rows) if copy is None or not len(passing) else (int(passing[0]), int(passing[-1]) + 1)
+    if 2 * len(passing) > last - first:  # reading on is cheaper than picking
+        scores = compare(query, last - first, store, None if copy is None else copy[first:last])
+        some = scores if len(passing) == len(scores) else scores[passing - first]
+        return passing[near_best(some, k, slack)]
     return passing[near_best(compare(query, passing, store, copy), k, slack)]
 
 

@@ -311,12 +311,13 @@ class VectorIndex:
         wanted = np.asarray(rows, dtype=np.int64)
         with self._lock:
             self._assert_open()
-            rows_there, store = self._rows, self._store
+            rows_there, strategy = self._rows, self._search
         if wanted.ndim != 1:
             raise InvalidInputError(f"row numbers of shape {wanted.shape}; give one dimension")
         if wanted.size and not (int(wanted.min()) >= 0 and int(wanted.max()) < rows_there):
             raise InvalidInputError(f"rows {wanted.min()}..{wanted.max()} are not all in 0..{rows_there - 1}")
-        return np.array(store.read(wanted))
+        found = strategy.read(wanted)
+        return found if found.base is None else found.copy()  # what a store keeps must not be changed
 
     def prepare(self) -> None:
         """Make the lists of an inverted file, which searches of many rows do not make; other indexes have none."""

@@ -366,6 +366,8 @@ class Scoring:
         return _live_among(self._counted, rows)
 
     def _live_rows(self, token: str) -> int:
+        if len(self._counted.lengths) <= _FEW_ROWS:  # to look up a word again takes longer than to join its short lists
+            self._reader.find(token)
         return live_rows(self._reader, self._counted, token)
 
     def _near(self, parsed: ParsedQuery) -> Near:

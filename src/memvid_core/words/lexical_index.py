@@ -262,8 +262,9 @@ class LexicalIndex:
             bar = Bar() if shared is None or shared.bar is None else shared.bar
             wanted = None if k <= 0 or parsed.restricts else Wanted(k, lambda rows: allowed(rows, *masks), bar)
             rows, found, ideal = self._score(reader, parsed, live, extra, shared, wanted)
-            kept = allowed(rows, *masks) & self._restricted(reader, parsed, rows)
-            rows, found = rows[kept], found[kept]
+            if masks or parsed.restricts:
+                kept = allowed(rows, *masks) & self._restricted(reader, parsed, rows)
+                rows, found = rows[kept], found[kept]
             if 0 < k < len(rows):  # keep the rows that can be among the top k, before the slower sort
                 enough = np.partition(found, len(found) - k)[len(found) - k]
                 bar.reach(float(enough))
@@ -331,7 +332,10 @@ class LexicalIndex:
         self, mask: NDArray[np.bool_] | None, live: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.bool_] | None, ...]:
         """Return the masks that hide rows."""
-        return (mask,) if live is None or live is mask or self.counted(live).exists is None else (mask, live)
+        every = live is not None and self.counted(live).exists is None
+        if live is mask:
+            return () if every else (mask,)
+        return (mask,) if live is None or every else (mask, live)
 
     @staticmethod
     def _restricted(reader: ListReader, parsed: ParsedQuery, rows: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -27,6 +27,7 @@ class ListReader:
         self._stores = [*zip(stores, ends, strict=True)]
         self._allowance = MAX_LISTS
         self._found: dict[str, Matches] = {}
+        self._sizes: dict[str, int] = {}
         self._places: dict[str, NDArray[np.int64]] = {}
 
     def find(self, token: str) -> Matches:
@@ -49,7 +50,9 @@ class ListReader:
         """Count the rows that contain a token, without joining its lists."""
         if token in self._found or token[-1] == "*" or any(store.rows > end for store, end in self._stores):
             return len(self.find(token).rows)
-        return sum(store.frequency(token, limit=MAX_LISTS) for store, _ in self._stores)
+        if token not in self._sizes:
+            self._sizes[token] = sum(store.frequency(token, limit=MAX_LISTS) for store, _ in self._stores)
+        return self._sizes[token]
 
     def find_among(self, token: str, rows: NDArray[np.int64]) -> Matches:
         """Find which of a few rows, ascending, contain a token, and its number of occurrences in each."""

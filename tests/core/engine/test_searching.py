@@ -554,3 +554,16 @@ def test_every_row_with_a_vector_that_counts_is_live(tmp_path: Path) -> None:
             check(reader)
         memory.compact()
         check(memory)
+
+
+def test_places_count_the_live_rows_before(tmp_path: Path) -> None:
+    with Memory.create(tmp_path / "m.mp4", "given") as memory:
+        random_rows = random.Random(5)
+        for size in (1, 62, 1, 1, 135):  # ends of 64 rows with a live row, without one, and between
+            ids = memory.add([f"text {number}" for number in range(size)], vectors=np.ones((size, 4)))
+            for left in (0.9, 0.3):
+                memory.delete([one for one in ids if random_rows.random() > left])
+            snapshot = session_of(memory).snapshot()
+            rows = np.flatnonzero(snapshot.live)
+            mixed = np.random.default_rng(size).permutation(len(rows))
+            assert snapshot.live_places(rows[mixed]).tolist() == mixed.tolist()

@@ -80,6 +80,10 @@ class VectorIndexContract:
         for share in (0.0, 0.002, 0.05, 0.5, 0.99, 1.0):
             mask = random.random(600) < share
             self.check(index, query, 10, mask)
+        for start, stop in ((0, 300), (250, 600), (100, 500), (599, 600)):  # as if the others were replaced long ago
+            span = (np.arange(600) >= start) & (np.arange(600) < stop)
+            self.check(index, query, 10, span)
+            self.check(index, query, 10, span & (random.random(600) < 0.7) | (np.arange(600) == start))
 
     def test_a_short_mask_hides_the_rows_after_it(self, make: Callable[..., VectorIndex]) -> None:
         index = make(4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -23,7 +24,7 @@ from memvid_core.errors import (
     MemoryFileError,
     StorageError,
 )
-from memvid_core.library.building import Built
+from memvid_core.library.building import Built, claimed
 from memvid_core.library.corpus import LibraryCorpus, Vectors, learned_evidence, totals_of
 from memvid_core.library.deletes import read_checked, read_deletes, read_doomed, write_checked, write_deletes
 from memvid_core.library.executor import Executor
@@ -232,23 +233,26 @@ def committed(place: Place, change: Change, known: State | None = None) -> tuple
         CommitConflictError: Others were faster again and again, or changed what this change needs.
         MemoryFileError: A shard does not answer, so that the version cannot be computed.
     """
-    for tried in range(TRIES):
-        started = time.monotonic()
-        try:
-            state = known = open_state(place, known=known)
-            manifest = _tried(place, state, change)
-        except _Outdated:
+    with ExitStack() as held:
+        for tried in range(TRIES):
+            if tried == 1 and not change.built.entries:  # who writes shards has a claim already
+                held.enter_context(claimed(place.objects))
+            started = time.monotonic()
+            try:
+                state = known = open_state(place, known=known)
+                manifest = _tried(place, state, change)
+            except _Outdated:
+                pause(tried, time.monotonic() - started)
+                continue
+            except BaseException:
+                change.built.discard(place.objects)
+                raise
+            if manifest is None:
+                return state, False
+            if commit_manifest(place.objects, manifest):  # from here on the files count, whatever fails
+                vectors = _vectors(state, change, manifest)
+                return State(manifest, place.shards(manifest.shards), vectors), True
             pause(tried, time.monotonic() - started)
-            continue
-        except BaseException:
-            change.built.discard(place.objects)
-            raise
-        if manifest is None:
-            return state, False
-        if commit_manifest(place.objects, manifest):  # from here on the files count, whatever fails
-            vectors = _vectors(state, change, manifest)
-            return State(manifest, place.shards(manifest.shards), vectors), True
-        pause(tried, time.monotonic() - started)
     change.built.discard(place.objects)
     raise CommitConflictError(f"others committed to {place.objects.name} {TRIES} times while this was tried; try again")
 

@@ -30,6 +30,9 @@ from memvid_core.library.waiting import TRIES, waits
 
 __all__ = ["vacuumed"]
 
+Found = dict[tuple[str, str], dict[str, Stored]]
+"""Files, by folder and by what belongs together."""
+
 # What a library writes in each folder: the name that a manifest gives it, and the files that belong to it.
 _PATTERNS: Final = {
     "shards": re.compile(r"\.?([0-9a-f]{32})\.mp4(\..*)?"),
@@ -65,11 +68,11 @@ def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumRep
     removed, kept = _divided(place, limit)
     named = _named(kept)
     doomed = {key for key, parts in found.items() if _newest(parts) < limit} | _left(place, kept, found)
-    doomed -= named | _claimed(place.objects, doomed, limit)
+    doomed -= named | _claimed(place.objects, doomed, limit, found)
     if all(folder == "vacuums" for folder, _ in doomed):  # nothing new since the lists of earlier vacuums
         doomed = set()
     if doomed and not dry_run:
-        doomed = _committed(place, kept, doomed, limit)
+        doomed = _committed(place, kept, doomed, limit, found)
     if not dry_run:
         for version in removed:  # the oldest first
             remove_version(place.objects, version)
@@ -88,9 +91,9 @@ def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumRep
     return VacuumReport(len(removed), tuple(done), size, tuple(failed))
 
 
-def _listed(objects: Objects) -> dict[tuple[str, str], dict[str, Stored]]:
+def _listed(objects: Objects) -> Found:
     """Return everything that a library writes, by folder and by what belongs together, in order."""
-    found: dict[tuple[str, str], dict[str, Stored]] = {}
+    found: Found = {}
     for folder, pattern in _PATTERNS.items():
         for name, state in sorted(objects.listing(folder).items()):
             if match := pattern.fullmatch(name):
@@ -111,17 +114,26 @@ def _left(place: Place, kept: list[Manifest], found: Container[tuple[str, str]])
     return {key for key in doomed if key in found}
 
 
-def _claimed(objects: Objects, doomed: Doomed, limit: int) -> Doomed:
-    """Return which of some files belong to writers that are at work, with their claims."""
+def _claimed(objects: Objects, doomed: Doomed, limit: int, found: Found) -> Doomed:
+    """Return which of some files belong to writers that are at work, with their claims.
+
+    The names of models and of deleted rows do not say whose they are, so those count that are newer than a claim. A
+    vacuum that took them would commit a version, so that the writer would have to write them again, and so on.
+    """
     claims = {
-        name
+        name: state.modified
         for name, state in objects.listing(CLAIMS).items()
         if objects.is_claimed(f"{CLAIMS}/{name}", state.modified, limit)
     }
-    return {(folder, key) for folder, key in doomed if folder in ("shards", CLAIMS) and key[:16] in claims}
+    claimed = {(folder, key) for folder, key in doomed if folder in ("shards", CLAIMS) and key[:16] in claims}
+    if claims:
+        oldest = min(claims.values())
+        unsigned = {key for key in doomed & found.keys() if key[0] in ("deletes", "models")}
+        claimed |= {key for key in unsigned if _newest(found[key]) >= oldest}
+    return claimed
 
 
-def _committed(place: Place, kept: list[Manifest], doomed: Doomed, limit: int) -> Doomed:
+def _committed(place: Place, kept: list[Manifest], doomed: Doomed, limit: int, found: Found) -> Doomed:
     """Commit the list of deleted files, without those that others commit meanwhile; return it."""
     base = kept[0] if kept else read_manifest(place.objects, place.description, 0)
     for wait in waits():
@@ -130,7 +142,7 @@ def _committed(place: Place, kept: list[Manifest], doomed: Doomed, limit: int) -
             if manifest is not None:
                 base = manifest
                 doomed = doomed - _named([base])
-        doomed = doomed - _claimed(place.objects, doomed, limit)
+        doomed = doomed - _claimed(place.objects, doomed, limit, found)
         if not doomed:
             return doomed
         moment = time_after(base.time)
@@ -185,7 +197,7 @@ def _remove_copies(objects: Objects, named: Doomed, limit: int) -> None:
         if match and state.modified < limit:
             found["shards", match[1]] = f"shards/{match[1]}.mp4"
     gone = set(found) - named
-    for key in gone - _claimed(objects, gone, limit):
+    for key in gone - _claimed(objects, gone, limit, {}):
         objects.remove_copy(found[key])
 
 

@@ -15,8 +15,10 @@ import fsspec
 import pytest
 
 from memvid_core import DamagedLibraryError, Library, Record, StorageError
-from memvid_core.library import claims, remote
+from memvid_core.library import claims, remote, state
 from memvid_core.library.building import ShardBuilder
+from memvid_core.library.manifest import Manifest
+from memvid_core.library.objects import Objects
 from memvid_core.library.remote import objects_at
 from memvid_core.library.state import Change, Place, State, committed, open_state
 from memvid_core.library.vacuuming import vacuumed
@@ -226,6 +228,24 @@ def test_a_claim_is_renewed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert objects.listing("writing") == {}
     assert not objects.is_claimed("writing/0123456789abcdef", 5, state.modified)
     monkeypatch.setattr(remote, "GRACE", 0)
+
+
+def test_a_vacuum_before_each_commit_keeps_no_delete_from_committing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit, tried = state.commit_manifest, []
+    with Library.create(url, embed) as library, Library.open(url, embedder=embed) as other:
+        library.add(["one", "two"], ids=["a", "b"])
+
+        def late(objects: Objects, manifest: Manifest) -> bool:
+            tried.append(manifest.version)
+            other.vacuum(NOW)
+            return commit(objects, manifest)
+
+        monkeypatch.setattr(state, "commit_manifest", late)
+        library.delete(["a"])
+        assert len(tried) <= 3
+        assert [*library.ids()] == ["b"]
+        library.vacuum(NOW)
+        assert library.verify().orphans == ()
 
 
 WRITE = """if True:

@@ -15,9 +15,9 @@ import fsspec
 import pytest
 
 from memvid_core import DamagedLibraryError, Library, Record, StorageError
-from memvid_core.library import claims, remote, state
+from memvid_core.library import claims, remote
 from memvid_core.library.building import ShardBuilder
-from memvid_core.library.manifest import Manifest
+from memvid_core.library.manifest import Manifest, commit_manifest
 from memvid_core.library.objects import Objects
 from memvid_core.library.remote import objects_at
 from memvid_core.library.state import Change, Place, State, committed, open_state
@@ -231,16 +231,16 @@ def test_a_claim_is_renewed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_vacuum_before_each_commit_keeps_no_delete_from_committing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    commit, tried = state.commit_manifest, []
+    tried = []
     with Library.create(url, embed) as library, Library.open(url, embedder=embed) as other:
         library.add(["one", "two"], ids=["a", "b"])
 
         def late(objects: Objects, manifest: Manifest) -> bool:
             tried.append(manifest.version)
             other.vacuum(NOW)
-            return commit(objects, manifest)
+            return commit_manifest(objects, manifest)
 
-        monkeypatch.setattr(state, "commit_manifest", late)
+        monkeypatch.setattr("memvid_core.library.state.commit_manifest", late)
         library.delete(["a"])
         assert len(tried) <= 3
         assert [*library.ids()] == ["b"]

@@ -59,6 +59,15 @@ def _any_command(*names: str) -> Callable[[], bool]:
     return lambda: any(shutil.which(name) for name in names)
 
 
+def _east_asian_font() -> bool:
+    """Return whether a font has Hangul and kana: Windows and macOS come with some."""
+    if not sys.platform.startswith("linux"):
+        return True
+    if not shutil.which("fc-list"):
+        return False
+    return all(execute(["fc-list", f":lang={language}"], quiet=True).stdout.strip() for language in ("ko", "ja"))
+
+
 SYSTEM_NEEDS = (
     SystemNeed(
         "a Chromium browser",
@@ -71,6 +80,12 @@ SYSTEM_NEEDS = (
     SystemNeed("libzbar", ["libzbar0"], lambda: bool(ctypes.util.find_library("zbar")), "reads QR symbols (pyzbar)"),
     SystemNeed("zbarimg", ["zbar-tools"], _any_command("zbarimg"), "reads a screenshot of a QR memory"),
     SystemNeed("tesseract", ["tesseract-ocr", "tesseract-ocr-kor"], _any_command("tesseract"), "reads scans (OCR)"),
+    SystemNeed(
+        "a font with Hangul and kana",
+        ["fontconfig", "fonts-wqy-microhei"],
+        _east_asian_font,
+        "places the letters of PDFs that do not contain their fonts",
+    ),
 )
 
 
@@ -137,7 +152,8 @@ def _installed_by_uv(pip: Sequence[str | Path], level: str) -> bool:
         setting, _, value = line.partition("=")
         if name := names.get(setting.rpartition(".")[2]):
             env[name] = value.strip("'")
-    uv: list[str | Path] = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--python", PYTHON]
+    # Copies, because NLTK opens no file that has a second link, such as one in the cache of uv.
+    uv: list[str | Path] = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--link-mode", "copy", "--python", PYTHON]
     return execute([*uv, *LEVELS[level]], env=env, quiet=True).returncode == 0
 
 

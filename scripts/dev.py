@@ -154,6 +154,8 @@ def _installed_by_uv(pip: Sequence[str | Path], level: str) -> bool:
             env[name] = value.strip("'")
     # Copies, because NLTK opens no file that has a second link, such as one in the cache of uv.
     uv: list[str | Path] = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--link-mode", "copy", "--python", PYTHON]
+    if level != "demo":  # otherwise each worker of the tests compiles the same modules at the same time
+        uv.append("--compile-bytecode")
     return execute([*uv, *LEVELS[level]], env=env, quiet=True).returncode == 0
 
 

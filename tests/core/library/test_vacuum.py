@@ -120,6 +120,37 @@ def test_whatever_runs_between_two_steps_of_the_other_no_file_that_counts_is_del
     assert committed_ones
 
 
+def test_a_writer_that_goes_on_while_a_vacuum_is_suspended_commits_nothing_that_it_deletes(url: str) -> None:
+    prepared(url)
+    made, place = placed(url)
+    with made:
+        change = unclaimed(place)
+    number = told = 0
+    while True:
+        number += 1
+        library, place = placed(copied(url, number))
+        done: list[object] = []
+
+        def go_on(place: Place = place, done: list[object] = done) -> None:
+            with place.objects.claim(f"writing/{'0' * 16}"):
+                for step in (lambda: vacuumed(place, NOW, dry_run=False), lambda: committed(place, change)):
+                    with suppress(StorageError, DamagedLibraryError):
+                        done.append(step())
+
+        stepping = Stepping(place.objects, number, go_on)
+        with suppress(DamagedLibraryError):  # a manifest that the other vacuum removed
+            vacuumed(replace(place, objects=stepping), NOW, dry_run=False)
+        with library:
+            library.refresh()
+            assert library.verify().damage == (), number
+            told += len(done) < 2
+            library.vacuum(NOW)
+            assert library.verify().orphans == ()
+        if stepping.calls < number:
+            break
+    assert 0 < told < number
+
+
 def test_a_list_of_a_killed_vacuum_is_finished_by_the_next_one(url: str) -> None:
     prepared(url)
     total = 0

@@ -15,7 +15,7 @@ import fsspec
 import pytest
 
 from memvid_core import DamagedLibraryError, Library, Record, StorageError
-from memvid_core.library import claims, remote
+from memvid_core.library import claims
 from memvid_core.library.building import ShardBuilder
 from memvid_core.library.manifest import Manifest, commit_manifest
 from memvid_core.library.objects import Objects
@@ -244,7 +244,7 @@ BUILD = """if True:
 """
 
 
-def test_a_claim_is_renewed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_is_renewed(url: str) -> None:
     objects = objects_at(url)
     objects.prepare()
     renewals: list[object] = []
@@ -258,7 +258,6 @@ def test_a_claim_is_renewed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert list(objects.listing("writing")) == ["0123456789abcdef"]
     assert objects.listing("writing") == {}
     assert not objects.is_claimed("writing/0123456789abcdef", 5, state.modified)
-    monkeypatch.setattr(remote, "GRACE", 0)
 
 
 def test_a_vacuum_before_each_commit_keeps_no_delete_from_committing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Actors of Ray that answer for a library: what they add to a question, and what is answered while they are killed.
 
-    python -m benchmarks.ray_actors                       # a minute on a quiet machine
+    python -m benchmarks.ray_actors                       # 1,000 questions, 20 kills
     python -m benchmarks.ray_actors --replicas 1 --spares 0 --kills 10
     python -m benchmarks.ray_actors --harsh
     python -m benchmarks.ray_actors --rows 1000000 --shards 10 --questions 200

@@ -11,6 +11,7 @@ path); a second run installs nothing unless ``pyproject.toml`` has changed.
 from __future__ import annotations
 
 import argparse
+import ast
 import ctypes.util
 import hashlib
 import importlib.util
@@ -142,16 +143,45 @@ def _make_venv() -> None:
         run([sys.executable, "-m", "pip", "--python", VENV, "install", "-q", "pip"], quiet=True)
 
 
+# Settings of pip and the variables of uv that say the same, and settings of no account for what is installed.
+_PIP_AND_UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_EXTRA_INDEX_URL",
+    "find-links": "UV_FIND_LINKS",
+    "constraint": "UV_CONSTRAINT",
+    "cert": "SSL_CERT_FILE",
+}
+_ONLY_PIP = {"cache-dir", "default-timeout", "disable-pip-version-check", "no-cache-dir", "no-color", "no-input"}
+_ONLY_PIP |= {"progress-bar", "quiet", "retries", "root-user-action", "timeout", "verbose"}
+
+
+def _as_uv_has_it(settings: str) -> dict[str, str] | None:
+    """Return what ``pip config list`` says, as variables of uv; None if it may say what uv cannot be told."""
+    said: dict[tuple[str, str], str] = {}
+    for line in settings.splitlines():
+        key, _, value = line.partition("=")
+        section, _, name = key.rpartition(".")
+        if section not in ("global", "install", ":env:") or name in _ONLY_PIP:
+            continue
+        if name not in _PIP_AND_UV or said.setdefault((section, name), value) != value:  # two files differ
+            return None
+    env: dict[str, str] = {}
+    for section in ("global", "install", ":env:"):  # for pip, the last one counts
+        for name, variable in _PIP_AND_UV.items():
+            if (section, name) in said:
+                value = ast.literal_eval(said[section, name])
+                env[variable] = ",".join(value.split()) if name == "find-links" else value
+    if "UV_EXTRA_INDEX_URL" in env:
+        env["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as pip chooses among indexes
+    return env
+
+
 def _installed_by_uv(pip: Sequence[str | Path], level: str) -> bool:
     """Install with uv, which takes a fraction of pip's time; where uv is not to be had or fails, pip has to do it."""
-    if execute([*pip, "uv"], quiet=True).returncode:
+    listed = execute([PYTHON, "-m", "pip", "config", "list"], quiet=True)
+    env = None if listed.returncode else _as_uv_has_it(listed.stdout)
+    if env is None or execute([*pip, "--only-binary", "uv", "uv"], quiet=True).returncode:
         return False
-    env = {}
-    names = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE"}  # uv does not read pip's settings
-    for line in execute([PYTHON, "-m", "pip", "config", "list"], quiet=True).stdout.splitlines():
-        setting, _, value = line.partition("=")
-        if name := names.get(setting.rpartition(".")[2]):
-            env[name] = value.strip("'")
     # Copies, because NLTK opens no file that has a second link, such as one in the cache of uv.
     uv: list[str | Path] = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--link-mode", "copy", "--python", PYTHON]
     if level != "demo":  # otherwise each worker of the tests compiles the same modules at the same time

@@ -87,7 +87,7 @@ def _table(block: Any, first: int, last: int) -> Any:
 
 def _numbers(table: Any, name: str) -> Any:
     """Return the vectors of a column, one for each row: (n, d), or a list with None for null."""
-    if "list" in str(table[name].type):
+    if "list" in str(table[name].type).partition("<")[0]:  # and not in a field of a struct
         return _matrix(table[name])
     from ray.data.block import BlockAccessor
 

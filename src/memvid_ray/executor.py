@@ -50,6 +50,7 @@ class _Asking:
         self._end = time.monotonic() + (_WITHOUT_LIMIT if timeout is None else timeout)
         late = Failure(f"did not answer within {timeout} seconds; a larger timeout= waits for it")
         self.answers: list[Any] = [late] * len(questions)
+        self.pings: dict[int, Any] = {}  # of actors that are late, asked whether they are there
 
     def left(self) -> float:
         """Return how many seconds are left."""
@@ -111,8 +112,7 @@ class RayExecutor:
 
     def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:
         """Ask shards through their actors; see :class:`memvid_core.Executor`."""
-        if not self._actors:
-            raise ClosedError("this executor is closed; make another one")
+        self._there()
         asking = _Asking(call, questions, timeout)
         left = dict.fromkeys(range(len(questions)), 0)  # the replica to ask
         while left:
@@ -170,11 +170,13 @@ class RayExecutor:
         Ray tells of a dead actor after a second, and of one that stands still never.
         """
         if late == _PING:
-            for actor, _ in sent.values():
-                self._may_be_down(actor)
+            actors = self._there()
+            asking.pings = {actor: actors[actor].pid.remote() for actor, _ in sent.values()}
             return {}
         asked: dict[int, set[int]] = defaultdict(set)
         for actor, places in sent.values():
+            if late == _SILENT and actor in asking.pings:  # until now, other questions were not kept from it
+                self._down.setdefault(actor, asking.pings[actor])
             for place in waiting.intersection(places):
                 asked[place].add(actor)
         groups: dict[int, list[int]] = defaultdict(list)
@@ -190,13 +192,24 @@ class RayExecutor:
     def _sent(self, asking: _Asking, groups: Mapping[int, list[int]]) -> dict[Any, tuple[int, list[int]]]:
         """Ask actors about the shards at some places, each in one message; return both by the reference."""
         own = None if asking.timeout is None else _SHARE * asking.left()  # so that an actor answers in time
+        actors = self._there()
         return {
-            self._actors[actor].ask.remote(asking.call, [asking.questions[place] for place in places], own): (
+            actors[actor].ask.remote(asking.call, [asking.questions[place] for place in places], own): (
                 actor,
                 places,
             )
             for actor, places in groups.items()
         }
+
+    def _there(self) -> list[Any]:
+        """Return the actors.
+
+        Raises:
+            ClosedError: This executor was closed, maybe during a question.
+        """
+        if not (actors := self._actors):
+            raise ClosedError("this executor is closed; make another one")
+        return actors
 
     def _answer(self, reference: Any) -> list[Any] | Failure:
         """Return what an actor has answered, or that it has failed."""
@@ -235,15 +248,19 @@ class RayExecutor:
         self._down.pop(actor, None)
         return True
 
-    def _may_be_down(self, actor: int, retries: int = 0) -> None:
-        """Let an actor tell that it is there; until it does, others are asked."""
-        if actor < len(self._actors):  # otherwise this executor was closed meanwhile
-            self._down[actor] = self._actors[actor].pid.options(max_task_retries=retries).remote()
+    def _mark_down(self, actor: int) -> None:
+        """Let an actor tell when it is there again; until it does, others are asked."""
+        if actors := self._actors:  # otherwise this executor was closed meanwhile
+            self._down[actor] = actors[actor].pid.options(max_task_retries=-1).remote()
 
     def _has_died(self, actor: int) -> None:
         """Let a spare actor take the place of one that has failed, and let that tell when it is there again."""
-        self._may_be_down(actor, retries=-1)
-        spare = next((number for number in self._order[self._count :] if number != actor and self._told(number)), None)
+        self._mark_down(actor)
+        spares = {number: self._told(number) for number in self._order[self._count :] if number != actor}
+        for number, told in spares.items():
+            if told is False:
+                self._mark_down(number)
+        spare = next((number for number, told in spares.items() if told), None)
         with self._lock:
             place = self._order.index(actor)
             if spare is not None and place < self._count <= (other := self._order.index(spare)):

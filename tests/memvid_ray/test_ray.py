@@ -40,6 +40,7 @@ from memvid_core.vectors.inverted_file import InvertedFile
 from memvid_ray import RayExecutor, build, build_files
 from memvid_ray.__main__ import main
 from memvid_ray.columns import Columns
+from memvid_ray.executor import _PING, _SILENT, _Asking
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
 from tests.memvid_ray.killing import Killing, Locked
@@ -380,6 +381,45 @@ def test_whole_answers_whichever_actors_are_killed(ray: Any, tmp_path: Path, siz
         executor.close()
 
 
+def test_an_actor_is_not_taken_for_dead_before_it_is_silent_and_a_spare_one_that_died_is_one_again(
+    ray: Any, tmp_path: Path
+) -> None:
+    with Library.create(tmp_path / "library", embed) as library:
+        library.build(SOME, rows_per_shard=10)
+        [ref, *_] = library._state.shards.refs
+    executor = RayExecutor(actors=2, replicas=2)
+    slow, other, spare = executor._actor_of(ref, 0), executor._actor_of(ref, 1), 2
+    assert executor.ask("check", [(ref, ())]) == [None]
+    pids = ray.get([actor.pid.remote() for actor in executor._actors], timeout=120)
+    asking = _Asking("check", [(ref, ())], 120.0)
+    os.kill(pids[slow], signal.SIGSTOP)
+    try:
+        sent = executor._sent(asking, {slow: [0]})
+        assert executor._checked(_PING, asking, sent, {0}) == {}
+        assert executor._living(ref, 0) == slow  # other questions are still asked of it
+        assert executor._checked(_SILENT, asking, sent, {0}) == {other: [0]}
+        assert executor._living(ref, 0) == other
+    finally:
+        os.kill(pids[slow], signal.SIGCONT)
+    assert ray.get(executor._down[slow], timeout=120) == pids[slow]
+    assert executor._living(ref, 0) == slow
+
+    os.kill(pids[spare], signal.SIGKILL)
+    with suppress(ray.exceptions.RayError):
+        while True:  # until it is told of as killed
+            executor._down[spare] = executor._actors[spare].pid.remote()
+            ray.get(executor._down[spare], timeout=120)
+    for _ in range(9):  # at first it may be told so again
+        executor._has_died(slow)
+        if spare not in executor._down:
+            break
+        ray.wait([executor._down[spare]], timeout=120)
+    assert executor._living(ref, 0) == spare
+    executor.close()
+    with pytest.raises(ClosedError):  # in the middle of a question
+        executor._round(asking, {0: 0})
+
+
 def test_lists_of_numbers_are_read_as_a_matrix_unless_they_differ() -> None:
     matrix = np.arange(12, dtype=np.float32).reshape(4, 3)
     fixed = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), 3)
@@ -390,6 +430,9 @@ def test_lists_of_numbers_are_read_as_a_matrix_unless_they_differ() -> None:
         assert [record.id for record, _ in found] == list("bcd")
         assert [list(vector) for _, vector in found] == matrix[1:].tolist()
         assert all(isinstance(vector, np.ndarray) for _, vector in found)
+    structs = pa.table({"text": ["a"], "vector": pa.array([{"of": [1.0, 2.0]}])})
+    found = [*Columns("text", "vector", None, ()).records(structs, 0, 1)]
+    assert [*found[0][1]] == ["of"]  # no vector, which a build says
     odds: list[Any] = [[[1.0, 2.0], None], [[1.0, 2.0], [3.0]], [[1.0, None], [3.0, 4.0]], [[], []], [[1, 2], [3, 4]]]
     for odd in odds:
         table = pa.table({"text": ["a", "b"], "vector": pa.array(odd)})

@@ -67,8 +67,10 @@ def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumRep
     found = _listed(place.objects)
     removed, kept = _divided(place, limit)
     named = _named(kept)
-    doomed = {key for key, parts in found.items() if _newest(parts) < limit} | _left(place, kept, found)
-    doomed -= named | _claimed(place.objects, doomed, limit, found)
+    doomed = {key for key, parts in found.items() if _newest(parts) < limit}
+    doomed -= _claimed(place.objects, doomed, limit, found)
+    doomed |= _left(place, kept[0].vacuum if kept else "", found)
+    doomed -= named
     if all(folder == "vacuums" for folder, _ in doomed):  # nothing new since the lists of earlier vacuums
         doomed = set()
     if doomed and not dry_run:
@@ -105,13 +107,16 @@ def _newest(parts: dict[str, Stored]) -> int:
     return max(state.modified for state in parts.values())
 
 
-def _left(place: Place, kept: list[Manifest], found: Container[tuple[str, str]]) -> Doomed:
-    """Return what the last vacuum was to delete and has not, because it was killed, or is suspended."""
+def _left(place: Place, vacuum: str, found: Container[tuple[str, str]]) -> Doomed:
+    """Return what the last vacuum was to delete and has not, because it was killed, or is suspended.
+
+    A claim does not keep it, since that vacuum may go on: a writer that goes on finds it in the newest list.
+    """
     try:
-        doomed = read_doomed(place.objects, kept[0].vacuum if kept else "")
+        doomed = read_doomed(place.objects, vacuum)
     except DamagedLibraryError:  # verify() says so; what it listed is old, and listed again
         return set()
-    return {key for key in doomed if key in found}
+    return {key for key in doomed if key in found and key[0] != CLAIMS}
 
 
 def _claimed(objects: Objects, doomed: Doomed, limit: int, found: Found) -> Doomed:
@@ -142,7 +147,8 @@ def _committed(place: Place, kept: list[Manifest], doomed: Doomed, limit: int, f
             if manifest is not None:
                 base = manifest
                 doomed = doomed - _named([base])
-        doomed = doomed - _claimed(place.objects, doomed, limit, found)
+        doomed = doomed - _claimed(place.objects, doomed, limit, found) | _left(place, base.vacuum, found)
+        doomed = doomed - _named([base])
         if not doomed:
             return doomed
         moment = time_after(base.time)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 from concurrent.futures import wait
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -277,6 +278,37 @@ def test_a_late_shard_keeps_no_other_from_answering(path: Path, monkeypatch: pyt
         goes_on.set()
     failed = [Path(ref.entry.file).name for (ref, _), answer in zip(questions, answers, strict=True) if answer]
     assert failed == [slow]
+
+
+class Working(ThreadExecutor):
+    """Work for a while in place of asking a shard."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(threads=4)
+        self.seconds = seconds
+
+    def _answer(self, ref: ShardRef, call: str, arguments: tuple[Any, ...]) -> Any:
+        ends = time.thread_time() + self.seconds
+        while time.thread_time() < ends:
+            pass
+        return super()._answer(ref, call, arguments)
+
+
+def test_shards_that_take_longer_than_before_are_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    with Library.open(path, embedder=embed) as library, closing(Working(0.0)) as executor:
+        questions = [(ref, ()) for ref in library._state.shards.refs]
+        executor.ask("check", questions)
+        costs = executor._costs["check", ""]
+        for _ in range(20):
+            threads, _ = costs.threads(len(questions), 4)
+            costs.learn(threads, 0.0001 if threads == 1 else 0.0003)
+        threads, usual = costs.threads(len(questions), 4)
+        assert threads == 1
+        executor.seconds = 0.03 / len(questions)  # the one thread is late, so that the others help
+        for _ in range(5):
+            executor.ask("check", questions)
+        assert costs.threads(len(questions), 4)[1] > usual  # now it is known
 
 
 def test_a_question_that_waits_for_a_thread_ends_when_the_executor_is_closed(

@@ -15,7 +15,7 @@ import fsspec
 import pytest
 
 from memvid_core import DamagedLibraryError, Library, Record, StorageError
-from memvid_core.library import claims, remote
+from memvid_core.library import claims
 from memvid_core.library.building import ShardBuilder
 from memvid_core.library.manifest import Manifest, commit_manifest
 from memvid_core.library.objects import Objects
@@ -120,6 +120,37 @@ def test_whatever_runs_between_two_steps_of_the_other_no_file_that_counts_is_del
     assert committed_ones
 
 
+def test_a_writer_that_goes_on_while_a_vacuum_is_suspended_commits_nothing_that_it_deletes(url: str) -> None:
+    prepared(url)
+    made, place = placed(url)
+    with made:
+        change = unclaimed(place)
+    number = told = 0
+    while True:
+        number += 1
+        library, place = placed(copied(url, number))
+        done: list[object] = []
+
+        def go_on(place: Place = place, done: list[object] = done) -> None:
+            with place.objects.claim(f"writing/{'0' * 16}"):
+                for step in (lambda: vacuumed(place, NOW, dry_run=False), lambda: committed(place, change)):
+                    with suppress(StorageError, DamagedLibraryError):
+                        done.append(step())
+
+        stepping = Stepping(place.objects, number, go_on)
+        with suppress(DamagedLibraryError):  # a manifest that the other vacuum removed
+            vacuumed(replace(place, objects=stepping), NOW, dry_run=False)
+        with library:
+            library.refresh()
+            assert library.verify().damage == (), number
+            told += len(done) < 2
+            library.vacuum(NOW)
+            assert library.verify().orphans == ()
+        if stepping.calls < number:
+            break
+    assert 0 < told < number
+
+
 def test_a_list_of_a_killed_vacuum_is_finished_by_the_next_one(url: str) -> None:
     prepared(url)
     total = 0
@@ -213,7 +244,7 @@ BUILD = """if True:
 """
 
 
-def test_a_claim_is_renewed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_is_renewed(url: str) -> None:
     objects = objects_at(url)
     objects.prepare()
     renewals: list[object] = []
@@ -227,7 +258,6 @@ def test_a_claim_is_renewed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert list(objects.listing("writing")) == ["0123456789abcdef"]
     assert objects.listing("writing") == {}
     assert not objects.is_claimed("writing/0123456789abcdef", 5, state.modified)
-    monkeypatch.setattr(remote, "GRACE", 0)
 
 
 def test_a_vacuum_before_each_commit_keeps_no_delete_from_committing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,8 +46,9 @@ class LastRows(threading.local):
         missing = rows[~known]
         found = np.empty((len(rows), self.raw.shape[1]), dtype=np.uint8)
         found[known], found[~known] = there, read(missing)
-        if len(self.rows) + len(missing) <= _MOST_ROWS:
-            self._kept(of, np.concatenate((self.rows, missing)), np.concatenate((self.raw[self.order], found[~known])))
+        if len(self.rows) + len(missing) > _MOST_ROWS:  # those of earlier searches are among them
+            return self._kept(of, rows, found)
+        self._kept(of, np.concatenate((self.rows, missing)), np.concatenate((self.raw[self.order], found[~known])))
         return found
 
     def _kept(self, of: object, rows: NDArray[np.int64], raw: NDArray[np.uint8]) -> NDArray[np.uint8]:

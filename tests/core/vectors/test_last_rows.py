@@ -46,9 +46,19 @@ def test_another_search_looks_at_the_rows_itself() -> None:
 def test_many_rows_are_not_kept() -> None:
     last, store, of = LastRows(), Store(), object()
     asked(last, store, of, [*range(1_000)])
-    asked(last, store, of, [5, *range(2_000, 2_100)])  # too many together: the first ones stay
+    asked(last, store, of, [5, *range(2_000, 2_100)])  # too many together: the last ones stay
     asked(last, store, of, [6, 2_000])
-    assert store.read[1:] == [[*range(2_000, 2_100)], [2_000]]
-    asked(last, store, of, [*range(2_000)])
+    assert store.read[1:] == [[*range(2_000, 2_100)], [6]]
+    asked(last, store, of, [*range(3_000, 4_999)])
     asked(last, store, of, [5])
-    assert len(store.read) == 4
+    assert store.read[3:] == [[*range(3_000, 4_999)]]
+
+
+def test_rows_of_earlier_searches_keep_none_of_a_new_one_out() -> None:
+    last, store, of = LastRows(), Store(), object()
+    for search in range(10):
+        first = 400 * search
+        asked(last, store, of, [*range(first, first + 410)])  # ten of which the next search compares, too
+        read = len(store.read)
+        asked(last, store, of, [*range(first, first + 150)])  # the best of them
+        assert len(store.read) == read

@@ -368,11 +368,12 @@ def _nearest(
     histogram[_FAR] = 0  # hidden rows, and those on the far side
     within = histogram.cumsum()
     small = passing <= _SMALL
-    some = min(passing, _MANY) // 100 + max(passing - _MANY, 0) // 400
+    share = 1.0 if among is None else among.share
+    whole = int(passing / share)
+    some = min(whole, _MANY) // 100 + max(whole - _MANY, 0) // 400
     picked, first, missed = max(some, _FIRST_PICK) + 16 * k, _FIRST_LOOK + k, float(k)
     if among is not None:
-        share = among.share
-        picked = max(some + int(share * 16 * k), int(share * picked), _LEAST_PICK, 4 * k)
+        picked = max(int(share * picked), _LEAST_PICK, 4 * k)
         first = max(int(share * first), _LEAST_LOOK, k + k // 4)
         missed *= share
     most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)

@@ -95,7 +95,7 @@ class RayExecutor:
             if not (type(number) is int and number > 0):
                 raise InvalidInputError(f"{name} is a positive number, not {number!r}")
         if not (type(spares) is int and spares >= 0):
-            raise InvalidInputError(f"spares is a number, not {spares!r}")
+            raise InvalidInputError(f"spares is 0 or a positive number, not {spares!r}")
         if not (type(max_restarts) is int and max_restarts >= -1):
             raise InvalidInputError(f"max_restarts is a number, or -1 for any, not {max_restarts!r}")
         self._ray = connected(address)

@@ -368,14 +368,9 @@ def _nearest(
     histogram[_FAR] = 0  # hidden rows, and those on the far side
     within = histogram.cumsum()
     small = passing <= _SMALL
-    share = 1.0 if among is None else among.share
-    whole = int(passing / share)
-    some = min(whole, _MANY) // 100 + max(whole - _MANY, 0) // 400
-    picked, first, missed = max(some, _FIRST_PICK) + 16 * k, _FIRST_LOOK + k, float(k)
-    if among is not None:
-        picked = max(int(share * picked), _LEAST_PICK, 4 * k)
-        first = max(int(share * first), _LEAST_LOOK, k + k // 4)
-        missed *= share
+    share = None if among is None else among.share
+    picked, first = _first_widths(passing, k, share)
+    missed = k * (1.0 if share is None else share)
     most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)
 
     limit = int(np.searchsorted(within, picked))
@@ -433,6 +428,21 @@ def _nearest(
     if among is not None:
         return known_rows[scores >= np.float32(_kth(scores, k, among) - slack_of(store))]
     return known_rows[near_best(scores, k, slack_of(store))]
+
+
+def _first_widths(passing: int, k: int, share: float | None) -> tuple[int, int]:
+    """Return how many rows to weigh, and how many of them to compare, to find k before anything is known.
+
+    Args:
+        passing: The number of rows here that pass the filter.
+        share: Their part of the rows of several indexes, which together look at as many as one; None for one index.
+    """
+    whole = passing if share is None else int(passing / share)
+    some = min(whole, _MANY) // 100 + max(whole - _MANY, 0) // 400
+    picked, first = max(some, _FIRST_PICK) + 16 * k, _FIRST_LOOK + k
+    if share is None:
+        return picked, first
+    return max(int(share * picked), _LEAST_PICK, 4 * k), max(int(share * first), _LEAST_LOOK, k + k // 4)
 
 
 def _kth(scores: NDArray[np.float32], k: int, among: Among | None) -> float:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from memvid_core.vectors import quantized
 from memvid_core.vectors.among import Among, Found
 from memvid_core.vectors.exact import compare
+from memvid_core.vectors.quantized import _first_widths
 from memvid_core.vectors.vector_index import VectorIndex
 
 ROWS, PARTS, DIMENSION = 10_000, 4, 48
@@ -110,3 +111,11 @@ def test_one_of_many_that_has_all_the_rows_returns_as_many_as_are_wanted(share: 
             found, _ = index.search(query, k, None, Among(0, share, Found()))
             assert len(found) == k
             assert len({*found.tolist()} & {*exact.search(query, k)[0].tolist()}) >= 0.75 * k
+
+
+@pytest.mark.parametrize("rows", [1_000_000, 3_000_000])
+@pytest.mark.parametrize("indexes", [2, 4, 10])
+def test_several_indexes_weigh_as_many_rows_as_one(rows: int, indexes: int) -> None:
+    one, _ = _first_widths(rows, 10, None)
+    each, _ = _first_widths(rows // indexes, 10, 1 / indexes)
+    assert one - indexes <= indexes * each <= one

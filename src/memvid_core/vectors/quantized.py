@@ -369,8 +369,7 @@ def _nearest(
     within = histogram.cumsum()
     small = passing <= _SMALL
     share = None if among is None else among.share
-    picked, first = _first_widths(passing, k, share)
-    missed = k * (1.0 if share is None else share)
+    picked, first, missed = _first_widths(passing, k, share)
     most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)
 
     limit = int(np.searchsorted(within, picked))
@@ -430,19 +429,20 @@ def _nearest(
     return known_rows[near_best(scores, k, slack_of(store))]
 
 
-def _first_widths(passing: int, k: int, share: float | None) -> tuple[int, int]:
-    """Return how many rows to weigh, and how many of them to compare, to find k before anything is known.
+def _first_widths(passing: int, k: int, share: float | None) -> tuple[int, int, float]:
+    """Return how many rows to weigh and to compare before anything is known, and the unit of how many may be missed.
 
     Args:
         passing: The number of rows here that pass the filter.
+        k: The number of rows to find.
         share: Their part of the rows of several indexes, which together look at as many as one; None for one index.
     """
     whole = passing if share is None else int(passing / share)
     some = min(whole, _MANY) // 100 + max(whole - _MANY, 0) // 400
     picked, first = max(some, _FIRST_PICK) + 16 * k, _FIRST_LOOK + k
     if share is None:
-        return picked, first
-    return max(int(share * picked), _LEAST_PICK, 4 * k), max(int(share * first), _LEAST_LOOK, k + k // 4)
+        return picked, first, float(k)
+    return max(int(share * picked), _LEAST_PICK, 4 * k), max(int(share * first), _LEAST_LOOK, k + k // 4), share * k
 
 
 def _kth(scores: NDArray[np.float32], k: int, among: Among | None) -> float:

@@ -116,6 +116,7 @@ def test_one_of_many_that_has_all_the_rows_returns_as_many_as_are_wanted(share: 
 @pytest.mark.parametrize("rows", [1_000_000, 3_000_000])
 @pytest.mark.parametrize("indexes", [2, 4, 10])
 def test_several_indexes_weigh_as_many_rows_as_one(rows: int, indexes: int) -> None:
-    one, _ = _first_widths(rows, 10, None)
-    each, _ = _first_widths(rows // indexes, 10, 1 / indexes)
+    one, _, missed = _first_widths(rows, 10, None)
+    each, _, part = _first_widths(rows // indexes, 10, 1 / indexes)
     assert one - indexes <= indexes * each <= one
+    assert indexes * part == pytest.approx(missed)

@@ -20,7 +20,7 @@ from memvid_core.catalog.frame_table import FrameTable
 from memvid_core.errors import ClosedError, IndexStaleError, StorageError
 from memvid_core.model import FrameLocation, Index, Metric
 from memvid_core.system.boot import boot_id
-from memvid_core.system.folders import bytes_in, matching, paths_in
+from memvid_core.system.folders import bytes_in, named, paths_in
 from memvid_core.vectors.matrix import StoredDtype
 from memvid_core.vectors.vector_index import VectorIndex
 from memvid_core.vectors.video_rows import Pictures
@@ -434,7 +434,7 @@ class IndexFolder:
             keep: The name of the current index of the memory.
         """
         memory, _, _ = keep.rpartition("-")
-        for path in matching(root, f"{memory}-*"):
+        for path in named(root, f"{memory}-"):
             if path.name != keep and path.is_dir() and (path / "catalog.sqlite").exists():
                 shutil.rmtree(path, ignore_errors=True)
 

@@ -14,7 +14,7 @@ import msgspec
 
 from memvid_core.errors import LockedError, StorageError
 from memvid_core.system.atomic_files import create_file, held, write_file
-from memvid_core.system.folders import matching
+from memvid_core.system.folders import named
 
 __all__ = ["place_of"]
 
@@ -124,7 +124,7 @@ def _owned_by_now(record: Path, own: _Owner, file: Path) -> bool:
 
 def _sweep(root: Path, name: str) -> None:
     """Delete the indexes of copies that no longer exist."""
-    for apart in matching(root, f"{_COPIES}*"):
+    for apart in named(root, _COPIES):
         owner = _read(apart / name)
         if owner is not None and not _there(owner):
             with suppress(OSError):

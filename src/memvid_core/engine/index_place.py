@@ -16,7 +16,7 @@ from memvid_core.journal import FrameLocation, Header, Journal, Known
 from memvid_core.journal.video_vectors import VectorPictures
 from memvid_core.model import Index, Metric
 from memvid_core.system.atomic_files import compaction_path
-from memvid_core.system.folders import matching
+from memvid_core.system.folders import named
 from memvid_core.system.sqlite_wal import is_busy
 from memvid_core.vectors.matrix import StoredDtype
 
@@ -155,7 +155,7 @@ class IndexPlace:
         if self._root is None:
             return
         IndexFolder.sweep(self._root, _name(header))
-        for path in matching(self._root, f"{_memory(header)}.*"):
+        for path in named(self._root, f"{_memory(header)}."):
             # It was created after the file of its compaction, and is deleted before it.
             if self._like is not None and not compaction_path(self._like, path.suffix[1:]).exists():
                 shutil.rmtree(path, ignore_errors=True)

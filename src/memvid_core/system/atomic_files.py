@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, ReadOnlyError, StorageError, storage_errors
 from memvid_core.system.commit_lock import CommitLock
 from memvid_core.system.file_lock import still_named, system_lock, unshared
-from memvid_core.system.folders import matching, sync_folder
+from memvid_core.system.folders import named, sync_folder
 
 __all__ = [
     "appearing",
@@ -38,7 +38,7 @@ _SUFFIX: Final = ".writing"
 _CONTENT: Final = ".new"  # of a file that is closed, and opened again, before it is renamed
 _COMPACTING: Final = ".compacting"
 _LEFT: Final = re.compile(r"\..+\.[0-9a-f]{12}\.writing", re.DOTALL)
-_ANY_KEY: Final = "[0-9a-f]" * 12  # as a pattern of glob
+_KEY: Final = re.compile(r"[0-9a-f]{12}")
 _NAME_BYTES: Final = 180  # of 255: the rest is for what is added to a name
 _WAIT: Final = 30.0  # seconds
 
@@ -303,17 +303,16 @@ def remove_left(target: Path) -> None:
 
 def remove_all_left(folder: Path) -> None:
     """Delete the leftovers of killed processes that were writing any file of ``folder``."""
-    for left in matching(folder, f".*{_SUFFIX}"):
+    for left in named(folder, ".", _SUFFIX):
         if _LEFT.fullmatch(left.name):
             _remove_if_left(left)
 
 
 def _temporaries(target: Path, suffix: str) -> list[Path]:
-    return matching(target.parent, f"{_escaped(_prefix(target))}{_ANY_KEY}{suffix}")
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+    start = _prefix(target)
+    return [
+        path for path in named(target.parent, start, suffix) if _KEY.fullmatch(path.name[len(start) : -len(suffix)])
+    ]
 
 
 def _remove_if_left(path: Path) -> bool:

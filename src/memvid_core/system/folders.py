@@ -9,7 +9,7 @@ from pathlib import Path
 
 from memvid_core.errors import StorageError
 
-__all__ = ["bytes_in", "matching", "paths_in", "sync_folder"]
+__all__ = ["bytes_in", "named", "paths_in", "sync_folder"]
 
 
 def paths_in(folder: Path) -> Iterator[Path]:
@@ -22,15 +22,28 @@ def paths_in(folder: Path) -> Iterator[Path]:
             yield Path(parent, name)
 
 
-def matching(folder: Path, pattern: str) -> list[Path]:
-    """Return what matches a pattern in a folder; nothing in one that others delete meanwhile, or that cannot be read.
+def named(folder: Path, start: str = "", end: str = "") -> list[Path]:
+    """Return what is in a folder whose names begin and end so; nothing if others delete it, or it cannot be read.
 
-    It finds what can be deleted, or made again: a later call does so.
+    It finds what can be deleted, or made again: a later call does so. ``Path.glob`` compiles a regular expression for
+    each new name, which takes a tenth of the time in which a memory is opened.
+
+    Args:
+        folder: The folder.
+        start: How the names begin, as the system compares names: on Windows in upper or lower case.
+        end: How they end, apart from ``start``.
     """
+    start, end = os.path.normcase(start), os.path.normcase(end)
     try:
-        return list(folder.glob(pattern))
+        names = os.listdir(folder)
     except OSError:
         return []
+    least = len(start) + len(end)
+    return [
+        folder / name
+        for name in names
+        if len(name) >= least and (same := os.path.normcase(name)).startswith(start) and same.endswith(end)
+    ]
 
 
 def bytes_in(folder: Path) -> int:

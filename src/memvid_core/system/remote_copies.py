@@ -29,7 +29,7 @@ from memvid_core.errors import (
     storage_errors,
 )
 from memvid_core.system.atomic_files import held, write_file
-from memvid_core.system.folders import matching, sync_folder
+from memvid_core.system.folders import named, sync_folder
 from memvid_core.system.progress import Advance, progress
 from memvid_core.system.remote_cache import STATE, Entry, cache_folder
 from memvid_core.system.remote_objects import Answer, ObjectChangedError, remote_object
@@ -188,7 +188,7 @@ class RemoteCopy:
         """Bring the copy level with the object; what came in several pieces is looked at again."""
         began = time.monotonic()
         with suppress(OSError):
-            for left in matching(self._entry.folder, f"*{_FETCHING}"):
+            for left in named(self._entry.folder, end=_FETCHING):
                 left.unlink()
         for _ in range(_ROUNDS):
             try:

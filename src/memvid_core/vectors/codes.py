@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import IndexStaleError, StorageError
-from memvid_core.system.folders import matching
+from memvid_core.system.folders import named
 from memvid_core.vectors.checked_rows import CheckedRows
 from memvid_core.vectors.growing_file import (
     GrowingFile,
@@ -387,7 +387,7 @@ def save_codes(
     Returns:
         The fit's number and its codes. Older fits are removed where no reader holds them.
     """
-    older = {int(name[1]) for path in matching(folder, "codes-*") if (name := _CODES.fullmatch(path.name))}
+    older = {int(name[1]) for path in named(folder, "codes-") if (name := _CODES.fullmatch(path.name))}
     fit = max([*older, *_fits(folder)], default=0) + 1
     codes = FileCodes(folder, fit, quantizer.width, writable=True, most_bytes=most_bytes)
     try:

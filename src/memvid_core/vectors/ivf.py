@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.model import Ivf
-from memvid_core.system.folders import matching
+from memvid_core.system.folders import named
 from memvid_core.vectors import settings
 from memvid_core.vectors.centroids import EACH
 from memvid_core.vectors.coded import Coded
@@ -112,7 +112,7 @@ class IvfSearch:
     def _load(self, coded: Coded) -> None:
         """Take centroids and lists that belong to these codes; what is damaged can be made again."""
         self._looked_for = coded.quantizer
-        for path in [] if self._folder is None else matching(self._folder, f"ivf-{coded.fit}-*.lists"):
+        for path in [] if self._folder is None else named(self._folder, f"ivf-{coded.fit}-", ".lists"):
             fitted, width = path.stem.rpartition("-")[2], coded.quantizer.width
             lists, centres = load_arrays(path), load_arrays(path.with_suffix(".centroids"))
             if not fitted.isdecimal() or lists is None or centres is None:
@@ -138,7 +138,7 @@ class IvfSearch:
         if keep is None:
             self._saved, self._passed_over = None, 0
         if self._folder is not None and self._writable:
-            for path in matching(self._folder, "ivf-*"):
+            for path in named(self._folder, "ivf-"):
                 if path.stem != keep and _FILES.fullmatch(path.name):
                     with contextlib.suppress(OSError):  # Windows refuses while another process has it open
                         path.unlink()
@@ -321,7 +321,7 @@ class IvfSearch:
         """Bytes of the saved centroids and lists, or of those in RAM, and of what belongs to them."""
         if self._folder is not None:
             mine = 0
-            for path in matching(self._folder, "ivf-*"):
+            for path in named(self._folder, "ivf-"):
                 with contextlib.suppress(OSError):  # another process deletes them
                     mine += path.stat().st_size
         else:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from memvid_core.errors import IndexStaleError
 from memvid_core.model import FrameLocation
-from memvid_core.system.folders import matching
+from memvid_core.system.folders import named
 from memvid_core.vectors import settings
 from memvid_core.vectors.growing_file import GrowingFile, load_arrays, row_sums, save_arrays
 from memvid_core.vectors.kept_rows import KeptRows
@@ -419,7 +419,7 @@ class VideoRows:
         """Delete what belongs to fewer rows in the video; the catalog counts those of now."""
         settled, name = self.settled, f"{self.dimension}.{self._name}"
         keep = {f"video-{name}.{settled}", f"video-{name}.sums", *(path.name for path in self._state.file.paths)}
-        for path in (*matching(self._folder, f"vectors-{name}*"), *matching(self._folder, f"video-{name}.*")):
+        for path in (*named(self._folder, f"vectors-{name}"), *named(self._folder, f"video-{name}.")):
             if path.name not in keep:
                 with contextlib.suppress(OSError):  # Windows refuses while another process has it open
                     path.unlink()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from memvid_core import Memory
-from memvid_core.system.folders import bytes_in, paths_in
+from memvid_core.system.folders import bytes_in, named, paths_in
 from tests.core.embedders import embed
 
 
@@ -19,14 +20,14 @@ from tests.core.embedders import embed
 def deleting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Makes the folders of a name disappear just before they are listed."""
     names: set[str] = set()
-    listed = os.scandir
 
-    def deleted_first(path: Any = ".") -> Any:
+    def deleted_first(listed: Callable[[Any], Any], path: Any = ".") -> Any:
         if isinstance(path, str | Path) and Path(path).name in names:
             shutil.rmtree(path, ignore_errors=True)
         return listed(path)
 
-    monkeypatch.setattr(os, "scandir", deleted_first)
+    for listed in (os.scandir, os.listdir):
+        monkeypatch.setattr(os, listed.__name__, partial(deleted_first, listed))
     yield names.add
     monkeypatch.undo()
 
@@ -60,3 +61,22 @@ def test_a_memory_whose_index_loses_folders_while_it_is_written(
     with Memory.open(path, embedder=embed) as memory:
         assert [hit.id for hit in memory.search("third", k=1, mode="lexical")] == ["c"]
         assert memory.verify().ok
+
+
+def test_what_begins_and_ends_so_is_named(tmp_path: Path) -> None:
+    for name in ("a-1.x", "a-[2].x", "a-.x", "a-x", "b-1.x", ".a-1.x", "a-1.xy", "A-1.x"):
+        (tmp_path / name).touch()
+    assert {path.name for path in named(tmp_path, "a-", ".x")} == {"a-1.x", "a-[2].x", "a-.x"}
+    assert named(tmp_path, "a-[", "].x") == [tmp_path / "a-[2].x"]
+    assert named(tmp_path, "b-1.", ".x") == []  # a name has both, one after the other
+    assert len(named(tmp_path)) == 8
+    assert named(tmp_path / "missing") == named(tmp_path / "a-x") == []
+
+
+def test_upper_and_lower_case_are_the_same_where_the_system_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".Notes.MP4.0123456789ab.writing").touch()
+    assert named(tmp_path, ".notes.mp4.", ".writing") == []
+    monkeypatch.setattr("os.path.normcase", str.lower)  # as on Windows
+    assert [path.name for path in named(tmp_path, ".notes.mp4.", ".writing")] == [".Notes.MP4.0123456789ab.writing"]

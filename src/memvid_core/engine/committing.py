@@ -49,7 +49,7 @@ def commit(epoch: Epoch, indexer: Indexer, new: NewRecords, batch: Batch, unstor
         entry = epoch.journal.append(batch)
         with index.transaction():
             _apply(epoch, indexer, entry, before, new, batch, placed, staged=False)
-        index.keep_words(before.row, new.texts)
+        index.words.keep(before.row, new.texts)
         return entry
     # A large commit: its vectors are indexed while the journal compresses, writes and waits for the disk. If the
     # journal fails, the vectors are after the last row that counts, and the next commit overwrites them.

@@ -178,7 +178,7 @@ class _Compaction:
             if isinstance(own, Path) and isinstance(self._target, Path):
                 pass_mode_on(own, self._target)
             self._built, self._indexer = indexed.building(self._copy.made, key)
-            self._words = snapshot.epoch.index.words_in_use
+            self._words = snapshot.epoch.index.words.in_use
             self._same_rows = bool(snapshot.live.all())
         except BaseException:
             self._remove()
@@ -216,7 +216,7 @@ class _Compaction:
         self._index()
         self._size = self._copy.made.video.size()
         if self._words and self._same_rows:
-            self._built.index.copy_words(self._snapshot.epoch.index)
+            self._built.index.words.copy(self._snapshot.epoch.index.words)
         if self._words:
             copy_evidence(self._snapshot, self._built.index)
         self._indexer.with_words = self._words

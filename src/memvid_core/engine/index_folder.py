@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +17,20 @@ from numpy.typing import NDArray
 from memvid_core.catalog.catalog import Catalog, CommitContents, CommitRow, RecordRow
 from memvid_core.catalog.column_files import ColumnFiles
 from memvid_core.catalog.frame_table import FrameTable
-from memvid_core.errors import ClosedError, IndexStaleError, StorageError
+from memvid_core.engine.words_part import Holds, WordsPart
+from memvid_core.errors import ClosedError, IndexStaleError
 from memvid_core.model import FrameLocation, Index, Metric
 from memvid_core.system.boot import boot_id
 from memvid_core.system.folders import bytes_in, named, paths_in
 from memvid_core.vectors.matrix import StoredDtype
 from memvid_core.vectors.vector_index import VectorIndex
 from memvid_core.vectors.video_rows import Pictures
-from memvid_core.words.lexical_index import LexicalIndex
 
 __all__ = ["Change", "IndexFolder"]
 
 Vectors = Sequence[tuple[NDArray[np.int64], NDArray[Any]]]
 """Row numbers and the matrix of their vectors."""
 
-_KEPT_ROWS: Final = 1024  # larger commits are left to the next lexical search, which indexes them faster
 _TRIES = 5  # reads while a writer changes the files
 
 
@@ -69,6 +68,7 @@ class IndexFolder:
         like: The memory's file; the index gets its permissions.
         pictures: The video, if single vectors can be read from it, so that a large index need not copy them. It must
             stay open as long as this index.
+        holds: Tells whether the journal has the commit of an encoded cursor, and up to it at least some rows.
     """
 
     def __init__(
@@ -81,11 +81,11 @@ class IndexFolder:
         metric: Metric = "cosine",
         like: Path | None = None,
         pictures: Pictures | None = None,
+        holds: Holds = lambda cursor, rows: True,
     ) -> None:
         self.folder = None if root is None else root / name
-        # As str, because each commit uses them.
+        # As str, because each commit uses it.
         self._catalog_path = os.path.join(self.folder or "", "catalog.sqlite")
-        self._lexical_path = os.path.join(self.folder or "", "lexical")
         self._like = like
         self._dtype: StoredDtype = dtype
         self._strategy: Index = strategy
@@ -100,7 +100,8 @@ class IndexFolder:
         self._pictures = pictures
         self._settle_from = 0  # number of rows from which on to try to read more of them from the video
         self._vector_rows = self._video_rows = 0  # counts in the catalog, read at the beginning of the transaction
-        self._lexical: LexicalIndex | None = None
+        self.words = WordsPart(self.folder, lambda: self.cursor, holds)
+        """The index of words."""
         self._closed = False
 
     def _make_folder(self, folder: Path) -> None:
@@ -324,62 +325,6 @@ class IndexFolder:
         """
         return self.columns.mask(where, rows)
 
-    def lexical(self) -> LexicalIndex:
-        """Return the lexical index; the caller adds the rows that it lacks."""
-        if self._lexical is None:
-            self._assert_open()
-            # In RAM if a compaction has deleted the folder, which must not be created again.
-            folder = None if self.folder is None or not self.folder.is_dir() else self.folder / "lexical"
-            try:
-                self._lexical = LexicalIndex(folder)
-            except StorageError:  # the disk is full
-                self._lexical = LexicalIndex(None)
-        return self._lexical
-
-    def keep_words(self, first_row: int, texts: Sequence[str]) -> None:
-        """Add the texts of a small commit to the lexical index, if it is in use and has all rows before them.
-
-        Otherwise, or if the lexical index is damaged, the next lexical search adds them.
-        """
-        if not texts or len(texts) > _KEPT_ROWS or self._closed:
-            return
-        if self._lexical is None and (self.folder is None or not LexicalIndex.in_use(self._lexical_path)):
-            return
-        with suppress(StorageError, IndexStaleError):
-            index = self.lexical()
-            if index.rows != first_row:
-                index.sync()
-            if index.rows == first_row:
-                index.extend(first_row, texts)
-
-    @property
-    def words_in_use(self) -> bool:
-        """Whether there was a lexical search, so that the lexical index is kept up to date."""
-        if self._lexical is not None:
-            return True
-        return self.folder is not None and LexicalIndex.in_use(self.folder / "lexical")
-
-    def extend_words(self, first_row: int, texts: Sequence[str]) -> None:
-        """Add the texts of the next rows to the lexical index, if it has all rows before them."""
-        with suppress(StorageError, IndexStaleError):
-            index = self.lexical()
-            if index.rows >= first_row:
-                index.extend(first_row, texts)
-
-    def copy_words(self, source: IndexFolder) -> bool:
-        """Copy the lexical index of an index with the same rows; return whether that worked."""
-        if self.folder is None or source.folder is None or self._lexical is not None:
-            return False
-        return LexicalIndex.copy(source.folder / "lexical", self.folder / "lexical")
-
-    def lexical_in_ram(self) -> LexicalIndex:
-        """Replace the lexical index by an empty one in RAM, because the disk is full, and return it."""
-        self._assert_open()
-        if self._lexical is not None:
-            self._lexical.close()
-        self._lexical = LexicalIndex(None)
-        return self._lexical
-
     def nbytes(self) -> int:
         """Return the size of the files, in bytes."""
         return 0 if self.folder is None else bytes_in(self.folder)
@@ -414,10 +359,10 @@ class IndexFolder:
         """Close the index; the files stay."""
         self._closed = True
         self.catalog.close()
-        for index in (self._vectors, self._lexical):
-            if index is not None:
-                index.close()
-        self._vectors = self._lexical = None
+        self.words.close()
+        if self._vectors is not None:
+            self._vectors.close()
+        self._vectors = None
 
     def discard(self) -> None:
         """Close the index and delete its files."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -12,7 +13,7 @@ import msgspec
 
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.errors import IndexStaleError, StorageError
-from memvid_core.journal import FrameLocation, Header, Journal, Known
+from memvid_core.journal import Cursor, FrameLocation, Header, Journal, Known
 from memvid_core.journal.video_vectors import VectorPictures
 from memvid_core.model import Index, Metric
 from memvid_core.system.atomic_files import compaction_path
@@ -130,6 +131,7 @@ class IndexPlace:
             metric=metric,
             like=self._like,
             pictures=pictures,
+            holds=partial(_has_rows, journal),
         )
 
     def open_anew(self, journal: Journal) -> IndexFolder:
@@ -159,6 +161,15 @@ class IndexPlace:
             # It was created after the file of its compaction, and is deleted before it.
             if self._like is not None and not compaction_path(self._like, path.suffix[1:]).exists():
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _has_rows(journal: Journal, noted: bytes, rows: int) -> bool:
+    """Return whether a journal has the commit of an encoded cursor, and up to it at least some rows."""
+    try:
+        cursor = msgspec.msgpack.decode(noted, type=Cursor)
+    except msgspec.DecodeError:
+        return False
+    return cursor.row >= rows and journal.again().holds(cursor)  # what the journal itself knows stays
 
 
 def known_in(index: IndexFolder, commit: int, rows: int) -> Known:

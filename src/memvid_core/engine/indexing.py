@@ -197,7 +197,7 @@ class Indexer:
         for entry in run:
             for row, (_, text, _) in zip(entry.row_numbers, entry.rows, strict=True):
                 texts[row - first_row] = text
-        self._epoch.index.extend_words(first_row, texts)
+        self._epoch.index.words.take(first_row, texts)
 
     def _vectors_of_run(self, run: Sequence[Entry], embedder: Embedder | None) -> list[Vectors]:
         """Return the vectors of each commit; if the file stores none, embed the texts of all commits at once."""

@@ -95,7 +95,7 @@ class Searcher:
         if doublings == self._doublings or not enough(records):
             return False
         self._doublings = doublings
-        return snapshot.epoch.index.words_in_use and snapshot.lexical_index.rows >= snapshot.rows
+        return snapshot.epoch.index.words.in_use and snapshot.lexical_index.rows >= snapshot.rows
 
     def prepare(self, snapshot: Snapshot) -> None:
         """Build what the first searches would build: the lexical index, the evidence, and the lists of vectors."""
@@ -127,7 +127,7 @@ class Searcher:
         show = None if total - start > _SHOW_PROGRESS_ROWS else False
         with progress("Indexing words", total - start, show=show) as advance:
             while index.rows < total:
-                index.extend(index.rows, self._texts(snapshot, index.rows, total))
+                snapshot.epoch.index.words.extend(index, index.rows, self._texts(snapshot, index.rows, total))
                 advance(index.rows - start)
                 index.sync()  # another process may be adding rows, too
 

@@ -179,11 +179,11 @@ class Snapshot:
     @property
     def lexical_index(self) -> LexicalIndex:
         """The lexical index, which may lack the newest rows."""
-        return self.epoch.index.lexical()
+        return self.epoch.index.words.index()
 
     def lexical_index_in_ram(self) -> LexicalIndex:
         """Return an empty lexical index in RAM, which replaces the one on disk for this process."""
-        return self.epoch.index.lexical_in_ram()
+        return self.epoch.index.words.in_ram()
 
     def missing(self, start: int, stop: int) -> set[int]:
         """Return the rows from ``start`` to ``stop`` that were lost to damaged frames."""

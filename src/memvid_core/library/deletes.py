@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedLibraryError
+from memvid_core.library.creating import created
 from memvid_core.library.manifest import ShardEntry
 from memvid_core.library.objects import Objects, digest
 
@@ -27,7 +28,7 @@ def write_checked(objects: Objects, folder: str, data: bytes) -> str:
     """Write an object that is named by the checksum of random bytes and its data; return the checksum."""
     salted = os.urandom(_SALT) + data
     name = digest(salted)
-    objects.create(f"{folder}/{name}", salted)
+    created(objects, f"{folder}/{name}", salted)
     return name
 
 

@@ -15,8 +15,10 @@ from memvid_core.errors import (
     MemoryExistsError,
     MemvidError,
     NotAMemoryError,
+    StorageError,
     UnsupportedFormatError,
 )
+from memvid_core.library.creating import created
 from memvid_core.library.objects import MANIFESTS, Objects, digest
 from memvid_core.model import Metric, VectorDtype
 
@@ -240,7 +242,8 @@ def write_description(objects: Objects, description: Description) -> None:
     """
     data = _sealed(description)
     objects.make_folder(MANIFESTS)
-    objects.create(DESCRIPTION, data)
+    if not created(objects, DESCRIPTION, data):
+        raise MemoryExistsError(f"{objects.name} has a library; open it with Library.open")
     objects.check_exclusive(DESCRIPTION, data)
 
 
@@ -368,13 +371,21 @@ def read_manifest(objects: Objects, description: Description, version: int) -> M
 
 
 def commit_manifest(objects: Objects, manifest: Manifest) -> bool:
-    """Commit a version; return False if another process has committed that version first."""
-    name, data = manifest_name(manifest.version), _sealed(manifest)
+    """Commit a version; return False if another process has committed that version first.
+
+    Raises:
+        StorageError: The disk refused, and nothing is committed; or an object store failed, which may have done it.
+    """
     try:
-        objects.create(name, data)
-    except MemoryExistsError:  # also of a request that succeeded, was not answered, and was sent again
-        if objects.read(name, _LARGEST) != data:
+        if not created(objects, manifest_name(manifest.version), _sealed(manifest)):
             return False
+    except StorageError as exc:
+        if "://" not in objects.name:
+            raise
+        raise StorageError(
+            f"{exc}. It is not known whether version {manifest.version} was committed: before you write the same "
+            "again, refresh() and look"
+        ) from exc
     with suppress(MemvidError, OSError):  # the version counts without it, too
         objects.create(committed_name(manifest.version), _COMMITTED.encode())
     return True

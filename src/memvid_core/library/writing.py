@@ -48,7 +48,8 @@ class LibraryWriting(LibraryReading):
             InvalidInputError: A record is invalid; nothing is committed.
             EmbeddingError: The embedder failed, or is not known, and a record has no vector; nothing is committed.
             CommitConflictError: Others committed again and again meanwhile; nothing is committed.
-            StorageError: The disk refused; nothing is committed.
+            StorageError: The disk refused; nothing is committed. Or an object store stayed silent; the message says
+                whether that is known.
 
         Example:
             >>> import tempfile

@@ -53,6 +53,7 @@ class LexicalIndex:
     Args:
         folder: The folder of the index file; None keeps the index in RAM.
         writable: Whether the file may be written. If not, rows that the file lacks are added in RAM.
+        trusted: Tells whether a file is the right one, by its mark and its number of rows; one that is not is emptied.
 
     Raises:
         StorageError: If the file can be neither read nor created.
@@ -65,9 +66,12 @@ class LexicalIndex:
         [0]
     """
 
-    def __init__(self, folder: Path | None = None, *, writable: bool = True) -> None:
+    def __init__(
+        self, folder: Path | None = None, *, writable: bool = True, trusted: Callable[[bytes, int], bool] | None = None
+    ) -> None:
         self._path = None if folder is None else folder / _FILE
         self._writable = writable
+        self._trusted = trusted
         self._lock = RLock()
         free_in_forks(self._lock)
         self._closed = False
@@ -89,17 +93,18 @@ class LexicalIndex:
         return os.path.exists(f"{os.fspath(folder)}/{_FILE}")  # join takes longer than the rest, for each commit
 
     @staticmethod
-    def copy(source: Path, target: Path) -> bool:
+    def copy(source: Path, target: Path, mark: bytes = b"") -> bool:
         """Copy an index in its current state, also while it is written; return whether that succeeded.
 
         Args:
             source: The folder of the index.
             target: The folder of the copy, which must not contain an index.
+            mark: What tells the copy from others.
         """
         made = target / _FILE
         try:
             target.mkdir(parents=True, exist_ok=True)
-            copy_store(source / _FILE, made)
+            copy_store(source / _FILE, made, mark)
         except (OSError, StorageError):
             with suppress(OSError):
                 delete_store(made)
@@ -128,6 +133,9 @@ class LexicalIndex:
     def _open_alone(self, path: Path) -> PostingStore:
         try:
             store = PostingStore(path)
+            if self._trusted is not None and store.rows and not self._trusted(store.mark(), store.rows):
+                store.close()
+                raise IndexStaleError("the lexical index is that of another memory; index its rows again")
         except IndexStaleError:
             delete_store(path)
             store = PostingStore(path)
@@ -160,12 +168,13 @@ class LexicalIndex:
         """The number of rows indexed so far: 0 to ``rows - 1``."""
         return self._rows
 
-    def extend(self, first_row: int, texts: Sequence[str]) -> None:
+    def extend(self, first_row: int, texts: Sequence[str], mark: bytes = b"") -> None:
         """Index the next rows, all of them or none; skip rows that are indexed already.
 
         Args:
             first_row: The row of the first text, at most :attr:`rows`.
             texts: One text per row.
+            mark: What tells the file with these rows from others.
 
         Raises:
             InvalidInputError: If rows before ``first_row`` are missing.
@@ -184,7 +193,7 @@ class LexicalIndex:
             if not self._stores or (len(self._stores) == 1 and self._path is not None and not self._writable):
                 self._stores.append(PostingStore(first=self._rows))
             try:
-                self._stores[-1].append(first_row, texts)
+                self._stores[-1].append(first_row, texts, mark)
             finally:
                 self._refresh()
 

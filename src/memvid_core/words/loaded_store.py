@@ -65,6 +65,12 @@ class LoadedStore:
         """Tokens in each row from ``first`` on, (rows - first,)."""
         return self._lengths[: self.rows - self.first]
 
+    def mark(self) -> bytes:
+        """Return what tells the file from others; empty if nothing does."""
+        with self._guarded():
+            found = self._sqlite.execute("SELECT value FROM meta WHERE name = 'mark'").fetchone()
+        return found[0] if found is not None and isinstance(found[0], bytes) else b""
+
     def _prepare(self, writable: bool) -> None:
         """Create the tables in an empty file. If several processes open a new file, the first one creates them."""
         if writable:

@@ -15,13 +15,25 @@ from memvid_core.system.sqlite_files import SUFFIXES, harden, refuse_links
 from memvid_core.system.sqlite_shared_memory import Connection
 from memvid_core.words.chunks import checksum
 
-__all__ = ["SCHEMA", "State", "Tail", "connect", "copy_store", "decoded", "delete_store", "sum_of_blocks", "sum_of_row"]
+__all__ = [
+    "SCHEMA",
+    "WRITE_STATE",
+    "State",
+    "Tail",
+    "connect",
+    "copy_store",
+    "decoded",
+    "delete_store",
+    "sum_of_blocks",
+    "sum_of_row",
+]
 
 SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE blocks (first INTEGER PRIMARY KEY, sum INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE postings (number INTEGER PRIMARY KEY, lists BLOB NOT NULL, places BLOB NOT NULL);
 CREATE TABLE tail (row INTEGER PRIMARY KEY, tokens TEXT NOT NULL, spellings TEXT NOT NULL, sum INTEGER NOT NULL)"""
+WRITE_STATE: Final = "INSERT OR REPLACE INTO meta VALUES ('state', ?), ('mark', ?)"
 _BUSY_SECONDS: Final = 300  # another process may be indexing a large batch
 _STATE: Final = struct.Struct("<QQQQ")  # revision, rows, checksum of the blocks, next number of a chunk
 
@@ -91,7 +103,7 @@ def delete_store(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def copy_store(source: Path, target: Path) -> None:
+def copy_store(source: Path, target: Path, mark: bytes) -> None:
     """Copy the file of a store in one consistent state.
 
     Raises:
@@ -100,6 +112,8 @@ def copy_store(source: Path, target: Path) -> None:
     try:
         with closing(_connect_reader(source)) as opened, closing(sqlite3.connect(target)) as copied:
             opened.backup(copied)
+            with copied:
+                copied.execute("INSERT OR REPLACE INTO meta VALUES ('mark', ?)", (mark,))
     except sqlite3.Error as error:
         raise StorageError(f"cannot copy the lexical index {source} to {target}: {error}") from error
 

@@ -30,7 +30,7 @@ from memvid_core.words.chunks import Chunk, Directory, Lists, PostingBlock, chec
 from memvid_core.words.loaded_store import LoadedStore
 from memvid_core.words.near import Vocabulary
 from memvid_core.words.posting_block import BLOCK_ROWS, LAST_PLACE, MAX_COUNT, BlockBuilder, Memo
-from memvid_core.words.posting_file import State, sum_of_blocks, sum_of_row
+from memvid_core.words.posting_file import WRITE_STATE, State, sum_of_blocks, sum_of_row
 
 __all__ = ["PLACE_BITS", "Matches", "PostingStore"]
 
@@ -96,8 +96,13 @@ class PostingStore(LoadedStore):
         self._chunk_bytes = 0
         self._vocabularies: dict[bytes, tuple[list[int], Vocabulary]] = {}  # by prefix, with the checksums of blocks
 
-    def append(self, first_row: int, texts: Sequence[str]) -> None:
+    def append(self, first_row: int, texts: Sequence[str], mark: bytes = b"") -> None:
         """Index the texts of rows from ``first_row`` on, all or none of them; skip rows that are indexed already.
+
+        Args:
+            first_row: The row of the first text.
+            texts: One text per row.
+            mark: What :meth:`mark` returns from then on.
 
         Raises:
             IndexStaleError: If the file is damaged or has lost rows; pass those rows again.
@@ -115,7 +120,7 @@ class PostingStore(LoadedStore):
                 changed = self._append_blocks(state, texts)
             else:
                 changed = self._append_tail(state, tail)
-            self._sqlite.execute("UPDATE meta SET value = ? WHERE name = 'state'", (changed.encoded(),))
+            self._sqlite.execute(WRITE_STATE, (changed.encoded(), mark))
         if tail is None:
             self.sync()
         else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import time
 
+import pytest
+
 from memvid_core import Memory
 from memvid_core.agent import SyncMemoryService
 from tests.processes import start
@@ -51,6 +53,7 @@ def check_whole(memory):
     return numbers
 
 
+@pytest.mark.filterwarnings("ignore::memvid_core.TornTailWarning")  # the moment may be inside a commit
 def test_killed_at_random_moments_while_another_process_reads(tmp_path, effort, sized):
     path, rng, rounds = tmp_path / "m.mp4", random.Random(1), effort(sized(3, 4))
     Memory.create(path).close()

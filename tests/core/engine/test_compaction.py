@@ -421,7 +421,7 @@ class TestWords:
 
     def test_words_that_nobody_asked_for_are_not_indexed(self, memory: Memory) -> None:
         memory.compact()
-        assert not memory._indexed.index.words_in_use
+        assert not memory._indexed.index.words.in_use
         self.assert_found(memory)
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from memvid_core import CommitConflictError, Library, Record, StorageError
+from memvid_core import CommitConflictError, Library, MemoryExistsError, Record, StorageError
 from memvid_core.library import manifest, state
 from memvid_core.library.objects import LocalObjects
+from memvid_core.library.remote import RemoteObjects
 from tests.core.embedders import embed
 from tests.core.library.libraries import records
 from tests.processes import start
@@ -152,17 +157,52 @@ def test_a_full_disk_leaves_the_library_as_it_was(tmp_path: Path, monkeypatch: p
         assert not list(Path(library.path).rglob("*.writing"))
 
 
-def test_a_commit_whose_answer_was_lost_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def sent_again(create: Callable[..., None], *arguments: Any) -> None:
+    """A request that is answered late, so that the file system sends it again."""
+    create(*arguments)
+    create(*arguments)
+
+
+def not_answered(create: Callable[..., None], *arguments: Any) -> None:
+    """A request that no answer comes to, however often it is sent."""
+    with suppress(MemoryExistsError):
+        create(*arguments)
+    raise StorageError("the server does not answer in time")
+
+
+@pytest.mark.parametrize("lost", [sent_again, not_answered])
+def test_what_was_created_although_the_answer_was_lost_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: Callable[..., None]
+) -> None:
     create = LocalObjects.create
+    names: list[str] = []
 
-    def sent_again(objects: LocalObjects, name: str, data: bytes) -> None:
-        create(objects, name, data)
-        if name.startswith("manifest/"):
-            create(objects, name, data)
+    def created(objects: LocalObjects, name: str, data: bytes) -> None:
+        names.append(name)
+        (create if names.count(name) > 1 else partial(lost, create))(objects, name, data)
 
-    monkeypatch.setattr(LocalObjects, "create", sent_again)
+    monkeypatch.setattr(LocalObjects, "create", created)
     with Library.create(tmp_path / "library", embed) as library:
-        assert library.add(["one", "two"], ids=["1", "2"]) == ["1", "2"]
-        assert library.delete(["1"]) == 1
-        assert (library.version, library.ids(), library.info().shards) == (2, ["2"], 1)
+        library.add(["one", "two"])
+        library.add(["three"], ids=["3"])
+        assert library.delete(["3"]) == 1
+        assert (library.version, [record.text for record in library]) == (3, ["one", "two"])
         assert library.verify().ok
+    assert {name.partition("/")[0] for name in names} == {"library.json", "manifest", "deletes"}
+
+
+def test_who_cannot_know_whether_a_commit_was_made_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMVID_CACHE_DIR", str(tmp_path / "cache"))
+    create = RemoteObjects.create
+
+    def lost(objects: RemoteObjects, name: str, data: bytes) -> None:
+        not_answered(create, objects, name, data)
+
+    with Library.create(f"memory://{tmp_path.name}/library", embed) as library:
+        library.add(["one"])
+        monkeypatch.setattr(RemoteObjects, "create", lost)
+        with pytest.raises(StorageError, match=r"does not answer.* not known whether version 2 was committed"):
+            library.add(["two"])
+        monkeypatch.undo()
+        assert library.refresh() == 2
+        assert [record.text for record in library] == ["one", "two"]

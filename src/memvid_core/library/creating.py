@@ -1,0 +1,41 @@
+"""Creating objects that must be new, so that a lost answer is neither a failure nor a second object."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+from memvid_core.errors import MemoryExistsError, StorageError
+from memvid_core.library.objects import Objects
+
+__all__ = ["created"]
+
+_SENT_AGAIN: Final = 2  # times, if the file system fails
+
+
+def created(objects: Objects, name: str, data: bytes) -> bool:
+    """Create an object; return whether the name has these bytes: False if another one was first.
+
+    A store may create an object, and its answer be lost. Then the request is sent again, by the file system or here,
+    and the name is taken by what was sent before: so what is there is compared.
+
+    Args:
+        objects: The library.
+        name: The name of the object.
+        data: Bytes that nobody else writes.
+
+    Raises:
+        StorageError: It failed again and again. Of an object store it is not known whether the object was created.
+    """
+    for _ in range(_SENT_AGAIN):
+        with suppress(StorageError):
+            return _created(objects, name, data)
+    return _created(objects, name, data)
+
+
+def _created(objects: Objects, name: str, data: bytes) -> bool:
+    try:
+        objects.create(name, data)
+    except MemoryExistsError:
+        return objects.read(name) == data
+    return True

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ __all__ = ["Change", "IndexFolder"]
 Vectors = Sequence[tuple[NDArray[np.int64], NDArray[Any]]]
 """Row numbers and the matrix of their vectors."""
 
+_NO_VECTORS: Final[tuple[int, int, int | None]] = 0, 0, None
 _TRIES = 5  # reads while a writer changes the files
 
 
@@ -99,7 +100,8 @@ class IndexFolder:
         self._vectors: VectorIndex | None = None
         self._pictures = pictures
         self._settle_from = 0  # number of rows from which on to try to read more of them from the video
-        self._vector_rows = self._video_rows = 0  # counts in the catalog, read at the beginning of the transaction
+        # What the catalog says, read at the beginning of the transaction.
+        self._vector_rows, self._video_rows, self._vector_total = _NO_VECTORS
         self.words = WordsPart(self.folder, lambda: self.cursor, holds)
         """The index of words."""
         self._closed = False
@@ -155,17 +157,18 @@ class IndexFolder:
         rows = 0
         try:
             with self.catalog.transaction() as connection:
-                rows, _ = self._vector_rows, self._video_rows = self._counts()
+                self._vector_rows, self._video_rows, self._vector_total = self._counts()
+                rows = self._vector_rows
                 yield connection
         except BaseException:
             if self._vectors is not None:
                 self._vectors.roll_back(rows)
             raise
 
-    def _counts(self) -> tuple[int, int]:
-        """Return the number of rows of vectors, and how many of them are read from the video."""
-        rows, in_video = self.catalog.states("vector_rows", "video_rows")
-        return int(rows or 0), int(in_video or 0)
+    def _counts(self) -> tuple[int, int, int | None]:
+        """Return the number of rows of vectors, how many of them are read from the video, and what identifies them."""
+        rows, in_video, total = self.catalog.states("vector_rows", "video_rows", "vector_total")
+        return int(rows or 0), int(in_video or 0), None if total is None else int(total)
 
     @property
     def cursor(self) -> bytes | None:
@@ -237,15 +240,25 @@ class IndexFolder:
                 matrix[rows - start] = part
             index.extend(start, matrix, self._video_rows)
 
-    def _settle(self, index: VectorIndex) -> None:
-        """Read more rows from the video instead of a copy, if they are stored there; call it inside a transaction."""
+    def _settle(self, index: VectorIndex, before: int) -> None:
+        """Read more rows from the video instead of a copy, if they are stored there; call it inside a transaction.
+
+        Args:
+            index: The vectors.
+            before: How many of them are identified in the catalog.
+        """
         rows = self._vector_rows
         most = index.due(rows) if self._pictures is not None and rows >= self._settle_from else 0
         if most and self._settled(index, most):
-            return
-        index.keep()
-        if most:
-            self._settle_from = rows + rows // 8  # it failed: try again only after some growth
+            before = 0
+        else:
+            index.keep()
+            if most:
+                self._settle_from = rows + rows // 8  # it failed: try again only after some growth
+        total = index.total(rows, before, self._vector_total if before else None)
+        if total is not None and total != self._vector_total:
+            self.catalog.set_state("vector_total", str(total).encode())
+            self._vector_total = total
 
     def _settled(self, index: VectorIndex, most: int) -> bool:
         """Return whether more rows are read from the video than before, from at most ``most`` frames."""
@@ -266,9 +279,9 @@ class IndexFolder:
             self.stage_vectors(change.first_row, change.commit.rows, change.vectors)
         self.catalog.set_state("dimension", str(change.vectors[0][1].shape[1]).encode())
         self.catalog.set_state("vector_rows", str(change.commit.rows).encode())
-        self._vector_rows = change.commit.rows
+        before, self._vector_rows = self._vector_rows, change.commit.rows
         if self._vectors is not None:
-            self._settle(self._vectors)
+            self._settle(self._vectors, before)
 
     def vectors(self, *, again: bool = False) -> VectorIndex | None:
         """Return the vector index with the rows that the catalog counts, or None if there are no vectors.
@@ -335,8 +348,8 @@ class IndexFolder:
         unsynced = cursor is not None and cursor != self.catalog.state("synced")
         if self._vectors is not None and (unsynced or self._vectors.strategy == "ivf"):  # searches change lists
             with self.transaction():
-                self._vectors.sync(self._vector_rows, self._video_rows)
-                self._settle(self._vectors)
+                self._vectors.sync(self._vector_rows, self._video_rows, self._vector_total)
+                self._settle(self._vectors, self._vector_rows)
             self._vectors.flush()
         if unsynced:
             with self.transaction():

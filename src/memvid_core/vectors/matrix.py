@@ -302,6 +302,16 @@ class FileRows:
         self._last = LastRows()
 
     @property
+    def settled(self) -> int:
+        """No row is read from a video."""
+        return 0
+
+    def total(self, start: int, stop: int) -> int:
+        """Return the sum of the checksums of the rows from ``start`` to ``stop``, modulo 2**64."""
+        sums = self._sums.span(8 * start, 8 * max(stop - start, 0)).view(np.uint64)
+        return int(sums.sum(dtype=np.uint64))
+
+    @property
     def paths(self) -> tuple[Path, Path]:
         """The files."""
         return self._file.path, self._sums.path

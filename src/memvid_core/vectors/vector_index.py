@@ -35,6 +35,7 @@ from memvid_core.vectors.ivf import IvfSearch
 from memvid_core.vectors.matrix import FileRows, RamRows, RowStore, StoredDtype, normalized
 from memvid_core.vectors.metrics import check_choice, nearest, raw
 from memvid_core.vectors.quantized import QuantizedSearch
+from memvid_core.vectors.row_totals import RowTotals
 from memvid_core.vectors.sklearn_search import SklearnSearch
 from memvid_core.vectors.video_rows import Pictures, VideoRows
 
@@ -114,6 +115,7 @@ class VectorIndex:
                 folder, dimension, dtype, writable=writable, pictures=pictures, least_rows=least_rows
             )
         self._search = self._choose(strategy, folder)
+        self._totals = None if isinstance(self._store, RamRows) else RowTotals(self._store)
         self._rows = 0
         self._final = 0  # rows that a catalog counts: nobody writes them again
         self._closed = False
@@ -182,12 +184,13 @@ class VectorIndex:
             self._search.extend(first_row, unit)
             self._rows = first_row + len(unit)
 
-    def sync(self, rows: int, settled: int = 0) -> None:
+    def sync(self, rows: int, settled: int = 0, total: int | None = None) -> None:
         """Take the rows that a writer committed, in this process or another; files are read, never changed.
 
         Args:
             rows: How many the catalog says there are.
             settled: How many of them the catalog says are read from the video.
+            total: What :meth:`total` returned when they were written; the next search compares it. None if not known.
 
         Raises:
             IndexStaleError: The files hold fewer, or are others; rebuild them from the journal.
@@ -196,6 +199,25 @@ class VectorIndex:
         with self._lock:
             self._assert_open()
             self._take(rows, settled)
+            if self._totals is not None:
+                self._totals.expect(rows, total)
+
+    def total(self, rows: int, counted: int = 0, before: int | None = None) -> int | None:
+        """Return what identifies the first ``rows`` rows, for the catalog; None of rows in RAM.
+
+        Args:
+            rows: How many, all of them in files: :meth:`settle` or :meth:`keep` was called.
+            counted: How many of them ``before`` identifies, if none of them was settled since.
+            before: What this method returned for these; None if that is not known.
+        """
+        with self._lock:
+            self._assert_open()
+            return None if self._totals is None else self._totals.after(counted, before, rows)
+
+    def _prove(self) -> None:
+        """Compare the rows with what the catalog says of them, unless that was done."""
+        if self._totals is not None:
+            self._totals.check()
 
     def settle(self, frames: Sequence[FrameLocation], rows: int) -> int:
         """Read rows from the video from now on that lie there in enough number, instead of from a copy.
@@ -211,6 +233,7 @@ class VectorIndex:
         """
         with self._lock:
             self._assert_open()
+            self._prove()
             return self._store.settle(frames, rows) if isinstance(self._store, VideoRows) else 0
 
     def keep(self) -> None:
@@ -243,6 +266,8 @@ class VectorIndex:
         if rows < 0:
             raise InvalidInputError(f"rows {rows} is negative")
         kept = rows if self._alone else min(self._final, rows)
+        if self._totals is not None:
+            self._totals.forget(kept)
         self._store.sync(rows, kept)
         self._rows = min(self._rows, rows)
         self._search.sync(rows, kept)
@@ -279,6 +304,7 @@ class VectorIndex:
         queries = self._prepared(np.atleast_2d(query), self.dimension)
         with self._lock:
             self._assert_open()
+            self._prove()
             rows, strategy = self._rows, self._search
         if mask is not None:
             if mask.ndim != 1 or mask.dtype != np.bool_:
@@ -311,6 +337,7 @@ class VectorIndex:
         wanted = np.asarray(rows, dtype=np.int64)
         with self._lock:
             self._assert_open()
+            self._prove()
             rows_there, strategy = self._rows, self._search
         if wanted.ndim != 1:
             raise InvalidInputError(f"row numbers of shape {wanted.shape}; give one dimension")
@@ -323,6 +350,7 @@ class VectorIndex:
         """Make the lists of an inverted file, which searches of many rows do not make; other indexes have none."""
         with self._lock:
             self._assert_open()
+            self._prove()
             rows, strategy = self._rows, self._search
         if isinstance(strategy, IvfSearch):
             strategy.prepare(rows)

@@ -290,6 +290,12 @@ class VideoRows:
         if len(wrong):
             raise IndexStaleError(f"row {rows[wrong[0]]} is not what was written to the video; rebuild the index")
 
+    def total(self, start: int, stop: int) -> int:
+        """Return the sum of the checksums of the rows from ``start`` to ``stop``, in the video and in the file."""
+        settled, file = self._state.settled, self._state.file
+        inside = self._sums.start(size := _SUM_BYTES * min(stop, settled))[_SUM_BYTES * start : size].view(np.uint64)
+        return int(inside.sum(dtype=np.uint64)) + file.total(max(start - settled, 0), max(stop - settled, 0))
+
     def check(self, rows: int) -> None:
         """Compare rows outside the video with their checksums; those in it are compared whenever they are read."""
         state = self._state

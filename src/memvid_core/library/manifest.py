@@ -30,6 +30,7 @@ __all__ = [
     "ShardEntry",
     "StoredEvidence",
     "StoredTotals",
+    "check_same",
     "commit_manifest",
     "committed_name",
     "is_removed",
@@ -378,6 +379,21 @@ def read_manifest(objects: Objects, description: Description, version: int) -> M
             "records than rows; restore it from a copy",
         )
     return found
+
+
+def check_same(objects: Objects, description: Description, known: Manifest) -> None:
+    """Check that a version is the one that was read: a library that was restored uses its numbers again.
+
+    Raises:
+        DamagedLibraryError: It is another one, which a commit on the known one would undo; or it cannot be read.
+    """
+    found = read_manifest(objects, description, known.version)
+    if found.time != known.time or [entry.name for entry in found.shards] != [entry.name for entry in known.shards]:
+        raise DamagedLibraryError(
+            manifest_name(known.version),
+            "is another one than this process has read, since the library was restored meanwhile; nothing was "
+            "committed: open the library again",
+        )
 
 
 def commit_manifest(objects: Objects, manifest: Manifest) -> bool:

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -102,7 +103,7 @@ class IndexFolder:
         self._settle_from = 0  # number of rows from which on to try to read more of them from the video
         # What the catalog says, read at the beginning of the transaction.
         self._vector_rows, self._video_rows, self._vector_total = _NO_VECTORS
-        self.words = WordsPart(self.folder, lambda: self.cursor, holds)
+        self.words = WordsPart(self.folder, partial(self.catalog.state, "cursor"), holds)
         """The index of words."""
         self._closed = False
 

@@ -13,7 +13,7 @@ __all__ = ["created"]
 _SENT_AGAIN: Final = 2  # times, if the file system fails
 
 
-def created(objects: Objects, name: str, data: bytes) -> bool:
+def created(objects: Objects, name: str, data: bytes, successor: bytes = b"") -> bool:
     """Create an object; return whether the name has these bytes: False if another one was first.
 
     A store may create an object, and its answer be lost. Then the request is sent again, by the file system or here,
@@ -23,19 +23,20 @@ def created(objects: Objects, name: str, data: bytes) -> bool:
         objects: The library.
         name: The name of the object.
         data: Bytes that nobody else writes.
+        successor: What others may have written in their place meanwhile, if it tells that they were there.
 
     Raises:
         StorageError: It failed again and again. Of an object store it is not known whether the object was created.
     """
     for _ in range(_SENT_AGAIN):
         with suppress(StorageError):
-            return _created(objects, name, data)
-    return _created(objects, name, data)
+            return _created(objects, name, data, successor)
+    return _created(objects, name, data, successor)
 
 
-def _created(objects: Objects, name: str, data: bytes) -> bool:
+def _created(objects: Objects, name: str, data: bytes, successor: bytes) -> bool:
     try:
         objects.create(name, data)
     except MemoryExistsError:
-        return objects.read(name) == data
+        return objects.read(name) in (data, successor or data)
     return True

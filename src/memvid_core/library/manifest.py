@@ -30,6 +30,7 @@ __all__ = [
     "ShardEntry",
     "StoredEvidence",
     "StoredTotals",
+    "check_same",
     "commit_manifest",
     "committed_name",
     "is_removed",
@@ -52,6 +53,8 @@ _NUMBER: Final = re.compile(f"[0-9]{{{_DIGITS}}}")
 _VERSIONS: Final = 1 << 40  # more than a library has
 _LARGEST: Final = 1 << 28  # bytes: about 200,000 shards
 _REMOVED: Final = b"removed by vacuum\n"
+"""How the mark in the place of a removed manifest begins; then comes the checksum of what was there."""
+_MARKS: Final = (len(_REMOVED), len(_REMOVED) + len(digest(b"")))  # the first one by earlier versions
 _COMMITTED: Final = "committed"
 
 T = TypeVar("T")
@@ -289,7 +292,7 @@ def time_after(before: int) -> int:
 def versions(objects: Objects) -> list[int]:
     """Return the numbers of the versions that can be opened, ascending."""
     found = objects.listing(MANIFESTS)
-    kept = {number for name, state in found.items() if (number := _number(name)) and state.bytes != len(_REMOVED)}
+    kept = {number for name, state in found.items() if (number := _number(name)) and state.bytes not in _MARKS}
     return [number for number in numbers(objects) if number in kept]
 
 
@@ -333,14 +336,22 @@ def committed_name(version: int) -> str:
 
 
 def remove_version(objects: Objects, version: int) -> None:
-    """Write a mark in the place of a manifest, so that no writer takes its number."""
-    objects.replace(manifest_name(version), _REMOVED)
+    """Write a mark in the place of a manifest: nobody takes its number, and who committed it knows that it counted."""
+    name, data = manifest_name(version), b""
+    with suppress(DamagedLibraryError):  # it is missing
+        data = objects.read(name, _LARGEST)
+    if not data.startswith(_REMOVED):
+        objects.replace(name, _mark(data))
     objects.remove(committed_name(version))
+
+
+def _mark(data: bytes) -> bytes:
+    return _REMOVED + digest(data).encode()
 
 
 def is_removed(objects: Objects, version: int) -> bool:
     """Return whether a version was removed."""
-    return objects.read(manifest_name(version), _LARGEST) == _REMOVED
+    return objects.read(manifest_name(version), _LARGEST).startswith(_REMOVED)
 
 
 def read_manifest(objects: Objects, description: Description, version: int) -> Manifest:
@@ -353,7 +364,7 @@ def read_manifest(objects: Objects, description: Description, version: int) -> M
         return Manifest(description.id, 0, description.created, "create", 0, 0, (), StoredTotals(0, 0, 0.65))
     name = manifest_name(version)
     data = objects.read(name, _LARGEST)
-    if data == _REMOVED:
+    if data.startswith(_REMOVED):
         raise DamagedLibraryError(name, "was removed by vacuum(); only newer versions can be read")
     found = _opened(name, data, Manifest)
     if found.library != description.id or found.version != version:
@@ -370,14 +381,30 @@ def read_manifest(objects: Objects, description: Description, version: int) -> M
     return found
 
 
+def check_same(objects: Objects, description: Description, known: Manifest) -> None:
+    """Check that a version is the one that was read: a library that was restored uses its numbers again.
+
+    Raises:
+        DamagedLibraryError: It is another one, which a commit on the known one would undo; or it cannot be read.
+    """
+    found = read_manifest(objects, description, known.version)
+    if found.time != known.time or [entry.name for entry in found.shards] != [entry.name for entry in known.shards]:
+        raise DamagedLibraryError(
+            manifest_name(known.version),
+            "is another one than this process has read, since the library was restored meanwhile; nothing was "
+            "committed: open the library again",
+        )
+
+
 def commit_manifest(objects: Objects, manifest: Manifest) -> bool:
     """Commit a version; return False if another process has committed that version first.
 
     Raises:
         StorageError: The disk refused, and nothing is committed; or an object store failed, which may have done it.
     """
+    data = _sealed(manifest)
     try:
-        if not created(objects, manifest_name(manifest.version), _sealed(manifest)):
+        if not created(objects, manifest_name(manifest.version), data, _mark(data)):
             return False
     except StorageError as exc:
         if "://" not in objects.name:

@@ -32,6 +32,7 @@ from memvid_core.library.manifest import (
     Description,
     Manifest,
     ShardEntry,
+    check_same,
     commit_manifest,
     manifest_name,
     newest_version,
@@ -239,8 +240,9 @@ def committed(place: Place, change: Change, known: State | None = None) -> tuple
                 held.enter_context(claimed(place.objects))
             started = time.monotonic()
             try:
-                state = known = open_state(place, known=known)
-                manifest = _tried(place, state, change)
+                before, known = known, open_state(place, known=known)
+                state = known
+                manifest = _tried(place, state, change, again=state is before)
             except _Outdated:
                 pause(tried, time.monotonic() - started)
                 continue
@@ -261,13 +263,21 @@ class _Outdated(Exception):  # never leaves this module
     """A file of a version cannot be read, and there is a newer version."""
 
 
-def _tried(place: Place, state: State, change: Change) -> Manifest | None:
+def _tried(place: Place, state: State, change: Change, *, again: bool) -> Manifest | None:
     """Return the manifest of the next version; None if nothing changes.
+
+    Args:
+        place: The library.
+        state: Its newest version.
+        change: The change.
+        again: Whether that was read earlier.
 
     Raises:
         _Outdated: A vacuum may have deleted a file that was read; it committed a newer version before.
     """
     try:
+        if again:
+            check_same(place.objects, place.description, state.manifest)
         _check_there(place, state, change)
         return _next(place, state, change)
     except CommitConflictError:

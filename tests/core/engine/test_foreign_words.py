@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from weakref import ref
 
 import pytest
 
@@ -100,3 +102,18 @@ def test_words_are_trusted_again_after_each_way_in_which_they_are_written(states
         with Memory.open(path, embedder=embed) as memory:
             memory.search("engine", mode="lexical")
         assert (step, state_of(path)) == (step, before)
+
+
+def test_an_index_goes_with_its_memory_and_does_not_wait_for_the_collector(tmp_path: Path) -> None:
+    """Otherwise files of a memory that nobody closed stay open."""
+    memory = Memory.create(tmp_path / "m.mp4", embed)
+    memory.add(["one"])
+    memory.search("one", mode="lexical")
+    index = ref(memory._indexed.index)
+    gc.disable()
+    try:
+        memory.close()
+        del memory
+        assert index() is None
+    finally:
+        gc.enable()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,36 @@ def test_what_was_created_although_the_answer_was_lost_counts_once(
         assert (library.version, [record.text for record in library]) == (3, ["one", "two"])
         assert library.verify().ok
     assert {name.partition("/")[0] for name in names} == {"library.json", "manifest", "deletes"}
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_a_commit_whose_answer_was_lost_counts_once_even_if_its_version_was_removed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compact: bool
+) -> None:
+    create = LocalObjects.create
+    with (
+        Library.create(tmp_path / "library", embed) as library,
+        Library.open(tmp_path / "library", embedder=embed) as other,
+    ):
+        library.add(["one"])
+
+        def lost(objects: LocalObjects, name: str, data: bytes) -> None:
+            create(objects, name, data)
+            monkeypatch.undo()
+            other.add(["three"])
+            if compact:
+                other.compact()
+            other.vacuum(timedelta(0))
+            raise StorageError("the server does not answer in time")
+
+        def lost_commit(objects: LocalObjects, name: str, data: bytes) -> None:
+            (lost if name.startswith("manifest/") else create)(objects, name, data)
+
+        monkeypatch.setattr(LocalObjects, "create", lost_commit)
+        library.add(["two"])
+        library.refresh()
+        assert [record.text for record in library] == ["one", "two", "three"]
+        assert library.verify().ok
 
 
 def test_who_cannot_know_whether_a_commit_was_made_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

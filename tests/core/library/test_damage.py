@@ -344,6 +344,28 @@ def test_the_version_before_does_not_pass_for_a_newest_one_that_is_missing(libra
         assert (whole.version, len(whole)) == (1, 60)
 
 
+def test_a_library_that_is_restored_under_a_writer_loses_nothing_that_is_committed_then(tmp_path: Path) -> None:
+    path, backup = tmp_path / "library", tmp_path / "backup"
+    with Library.create(path, embed) as library:
+        library.add(["one"], ids=["1"])
+        shutil.copytree(path, backup)
+        library.add(["two"], ids=["2"])
+        shutil.rmtree(path)
+        shutil.copytree(backup, path)
+        with Library.open(path, embedder=embed) as other:
+            other.add(["another two"], ids=["a2"])
+        assert other.version == library.version
+        for change in (lambda: library.add(["three"]), lambda: library.delete(["1"]), library.compact):
+            with pytest.raises(MemvidError):
+                change()
+        with pytest.raises(DamagedLibraryError, match="restored meanwhile"):
+            library.add(["three"])
+    with Library.open(path, embedder=embed) as library:
+        assert library.ids() == ["1", "a2"]
+        report = library.verify()
+        assert (report.ok, report.orphans) == (True, ())
+
+
 def test_a_manifest_that_is_created_while_names_are_listed_is_not_missed(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:

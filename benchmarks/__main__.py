@@ -14,6 +14,7 @@ TABLES = (
     "busy",
     "retrieval",
     "retrieval.words",
+    "retrieval.cost",
     "retrieval.scale",
     "library",
     "growth",

@@ -119,10 +119,10 @@ def main() -> None:
 
 
 def compare(found: list[Collection], half: str, most: int) -> None:
-    """Print the table of one half; each cell is R@1, R@5, nDCG@10."""
+    """Print the table of one half, each cell R@1, R@5, nDCG@10, and what the hybrid gains by embedder."""
     header = "| collection | texts | questions | vectors of | words | vectors | hybrid | AUC | at 0.5 / best |\n|"
     print(header + "---|" * 9)
-    gains = []
+    gains: dict[str, list[NDArray[np.float64]]] = {}
     for collection in found:
         chosen = asked(collection, most)[half]
         for name, row in rows(collection, chosen):
@@ -132,10 +132,14 @@ def compare(found: list[Collection], half: str, most: int) -> None:
                 f"{' | '.join(cells)} | {row.auc:.2f} | {row.at_half:.2f} / {row.at_best:.2f} |",
                 flush=True,
             )
-            gains.append(np.array(row.hybrid) - np.maximum(row.words, row.vectors))
-    means, least = np.mean(gains, axis=0).tolist(), np.min(gains, axis=0).tolist()
-    for name, mean, worst in zip(SHOWN, means, least, strict=True):
-        print(f"\n{name}: hybrid minus the better half: mean {mean:+.3f}, least {worst:+.3f}")
+            gains.setdefault(name, []).append(np.array(row.hybrid) - np.maximum(row.words, row.vectors))
+    for name, gained in gains.items():
+        means, least = np.mean(gained, axis=0).tolist(), np.min(gained, axis=0).tolist()
+        cells = [
+            f"{shown} mean {mean:+.3f}, least {worst:+.3f}"
+            for shown, mean, worst in zip(SHOWN, means, least, strict=True)
+        ]
+        print(f"\n{'; '.join(cells)}: hybrid minus the better half, {name} ({len(gained)} rows)")
 
 
 if __name__ == "__main__":

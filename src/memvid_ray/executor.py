@@ -8,16 +8,18 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from memvid_core import InvalidInputError
 from memvid_core.errors import ClosedError
 from memvid_core.library import Failure, ShardRef, ThreadExecutor
 from memvid_core.library.executor import Questions
 from memvid_ray.cluster import cause_of, connected
+from memvid_ray.messages import PARTS, answers_of, message
 
 __all__ = ["RayExecutor"]
 
+_LARGE: Final = frozenset({"contents"})  # calls whose answers may have more than Ray sends at once
 _AT_ONCE: Final = 16  # questions that an actor answers at the same time
 _SHARE: Final = 0.95  # of the time that is left
 _PAUSE: Final = 0.05  # seconds between two looks at actors that are restarting
@@ -36,6 +38,10 @@ class Opener:
     def ask(self, call: str, questions: Questions, timeout: float | None) -> list[Any]:
         """Ask shards at the same time."""
         return self._executor.ask(call, questions, timeout)
+
+    def ask_in_parts(self, call: str, questions: Questions, timeout: float | None) -> tuple[Any, ...]:
+        """Ask shards at the same time; return the answers as a message."""
+        return message(self.ask(call, questions, timeout))
 
     def pid(self) -> int:
         """Return the id of the process."""
@@ -62,6 +68,14 @@ class _Asking:
         return self.timeout is not None and self.left() <= 0
 
 
+class _Sent(NamedTuple):
+    """A message to an actor about the shards at some places, and the references of the parts of its answer."""
+
+    actor: int
+    places: list[int]
+    references: list[Any]
+
+
 class RayExecutor:
     """Ask the shards of libraries by actors of Ray, in any number of processes and machines.
 
@@ -81,6 +95,8 @@ class RayExecutor:
     Raises:
         InvalidInputError: A number is out of its range.
     """
+
+    distant: Final = True
 
     def __init__(
         self,
@@ -144,11 +160,11 @@ class RayExecutor:
             waits += [] if asking.timeout is None else [asking.left()]
             done, _ = self._ray.wait([*sent], num_returns=min(enough, len(sent)), timeout=min(waits, default=None))
             for reference in done:
-                actor, places = sent.pop(reference)
-                found = self._answer(reference)
+                actor, places, references = sent.pop(reference)
+                found = self._answer(references)
                 if isinstance(found, Failure):
                     self._has_died(actor)
-                    places = [*waiting.intersection(places).difference(*(others for _, others in sent.values()))]
+                    places = [*waiting.intersection(places).difference(*(one.places for one in sent.values()))]
                     again |= {place: left[place] + 1 for place in places}
                     found = [found] * len(places)
                 for place, answer in zip(places, found, strict=True):
@@ -163,7 +179,7 @@ class RayExecutor:
         return again
 
     def _checked(
-        self, late: float, asking: _Asking, sent: Mapping[Any, tuple[int, list[int]]], waiting: set[int]
+        self, late: float, asking: _Asking, sent: Mapping[Any, _Sent], waiting: set[int]
     ) -> dict[int, list[int]]:
         """Find out whether actors that are late are there; return whom to ask about which shards instead.
 
@@ -171,10 +187,10 @@ class RayExecutor:
         """
         if late == _PING:
             actors = self._there()
-            asking.pings = {actor: actors[actor].pid.remote() for actor, _ in sent.values()}
+            asking.pings = {one.actor: actors[one.actor].pid.remote() for one in sent.values()}
             return {}
         asked: dict[int, set[int]] = defaultdict(set)
-        for actor, places in sent.values():
+        for actor, places, _ in sent.values():
             if late == _SILENT and actor in asking.pings:  # until now, other questions were not kept from it
                 self._down.setdefault(actor, asking.pings[actor])
             for place in waiting.intersection(places):
@@ -189,17 +205,19 @@ class RayExecutor:
                 groups[other].append(place)
         return groups
 
-    def _sent(self, asking: _Asking, groups: Mapping[int, list[int]]) -> dict[Any, tuple[int, list[int]]]:
-        """Ask actors about the shards at some places, each in one message; return both by the reference."""
+    def _sent(self, asking: _Asking, groups: Mapping[int, list[int]]) -> dict[Any, _Sent]:
+        """Ask actors about the shards at some places, each in one message; return what was sent by its reference."""
         own = None if asking.timeout is None else _SHARE * asking.left()  # so that an actor answers in time
         actors = self._there()
-        return {
-            actors[actor].ask.remote(asking.call, [asking.questions[place] for place in places], own): (
-                actor,
-                places,
-            )
-            for actor, places in groups.items()
-        }
+        sent: dict[Any, _Sent] = {}
+        for actor, places in groups.items():
+            questions = [asking.questions[place] for place in places]
+            if asking.call in _LARGE:
+                references = actors[actor].ask_in_parts.options(num_returns=PARTS).remote(asking.call, questions, own)
+            else:
+                references = [actors[actor].ask.remote(asking.call, questions, own)]
+            sent[references[0]] = _Sent(actor, places, references)
+        return sent
 
     def _there(self) -> list[Any]:
         """Return the actors.
@@ -211,16 +229,16 @@ class RayExecutor:
             raise ClosedError("this executor is closed; make another one")
         return actors
 
-    def _answer(self, reference: Any) -> list[Any] | Failure:
+    def _answer(self, references: list[Any]) -> list[Any] | Failure:
         """Return what an actor has answered, or that it has failed."""
         try:
-            answers: list[Any] = self._ray.get(reference)
+            values: list[Any] = self._ray.get(references)
+            return values[0] if len(values) == 1 else answers_of(values)
         except self._ray.exceptions.RayTaskError as exc:
             raise cause_of(exc) from None
         except self._ray.exceptions.RayError as exc:
             reason = str(exc).strip().partition("\n")[0]
             return Failure(f"its actor does not answer: {type(exc).__name__}: {reason}")
-        return answers
 
     def _living(self, ref: ShardRef, replica: int) -> int | None:
         """Return the number of an actor of a shard that is not known to be down, the ``replica``-th if it can be."""

@@ -23,7 +23,7 @@ from memvid_core.words.bm25 import Shared
 from memvid_core.words.scores import Ranking
 from memvid_core.words.shard_words import ShardWords
 
-__all__ = ["Contents", "Seal", "ShardReader", "index_words", "seal_of", "word_totals"]
+__all__ = ["Candidates", "Contents", "Seal", "ShardReader", "index_words", "seal_of", "word_totals"]
 
 T = TypeVar("T")
 
@@ -44,6 +44,20 @@ class Seal(NamedTuple):
     chain: str
     rows: int
     records: int
+
+
+class Candidates(NamedTuple):
+    """The best rows of a memory for a question.
+
+    Attributes:
+        words: The best rows by words.
+        dense: The best rows by vectors.
+        records: Records of some of them by row.
+    """
+
+    words: Ranking
+    dense: Ranking
+    records: dict[int, Record]
 
 
 class Contents(NamedTuple):
@@ -167,7 +181,8 @@ class ShardReader:
         where: Mapping[str, Any] | None,
         shared: Shared | None,
         among: Among,
-    ) -> tuple[Ranking, Ranking]:
+        ahead: int = 0,
+    ) -> Candidates:
         """Return the best ``k`` rows by words and by vectors, with the scores they have in the library.
 
         Args:
@@ -176,10 +191,20 @@ class ShardReader:
             where: A filter.
             shared: The statistics of the words of the question in the library; None if the mode needs none.
             among: Which part of the library this is: rows that are not among the best of all may be left out.
+            ahead: Of how many of the best rows of the library the records are wanted, too, if the mode has one ranking.
         """
-        return self._ask(
-            lambda snapshot: self._corpus(snapshot).ranked(request, k, snapshot.mask(where), shared, among)
-        )
+
+        def found(snapshot: Snapshot) -> Candidates:
+            corpus = self._corpus(snapshot)
+            words, dense = corpus.ranked(request, k, snapshot.mask(where), shared, among)
+            rows, scores = words if len(words[0]) else dense
+            read: list[int] = []
+            if ahead and len(rows):
+                least = among.best.kth(among.number, scores, ahead)
+                read = rows[:ahead][scores[:ahead] >= least].tolist()
+            return Candidates(words, dense, _readable(corpus, read))
+
+        return self._ask(found)
 
     def many_candidates(
         self, questions: Sequence[tuple[SearchRequest, int, Mapping[str, Any] | None, Shared | None, int | None]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from memvid_core.library.shards import Asking, ShardsFailed
 from memvid_core.model import Embedder, FittableEmbedder, Record, plain_query
 
 __all__ = ["LibraryCorpus", "Vectors", "learned_evidence", "totals_of"]
+
+
+_MOST_AHEAD: Final = 50  # records
 
 
 class Vectors:
@@ -82,13 +85,27 @@ class LibraryCorpus:
             failed = len(self._asking.failed)
             numbers = self._asking.matching(where)
             together = asked_together([self._asking.shards.entries[number].live for number in numbers], shared)
-            arguments = {n: (plain, k, where, *one) for n, one in zip(numbers, together, strict=True)}
+            ahead = self._ahead(request)
+            arguments = {n: (plain, k, where, *one, ahead) for n, one in zip(numbers, together, strict=True)}
             answers = self._asking.ask("candidates", arguments)
             if len(self._asking.failed) == failed:
+                for number, answer in answers.items():
+                    base = int(self._asking.shards.bases[number])
+                    self._kept.records.update({base + row: record for row, record in answer.records.items()})
                 return self.merged(answers, k)
             # The others may have left out rows that only those of the failed ones outdo, so they are asked again.
 
-    def merged(self, answers: Mapping[int, tuple[Ranking, Ranking]], k: int) -> tuple[Ranking, Ranking]:
+    def _ahead(self, request: SearchRequest) -> int:
+        """Return of how many rows the shards send the records with the candidates, if a round takes longer than that.
+
+        Of a hybrid search and of a diverse choice, a shard cannot know which rows are best.
+        """
+        distant = getattr(self._asking.shards.executor, "distant", False)
+        if not distant or request.mode == "hybrid" or request.diversity is not None:
+            return 0
+        return min(request.k, _MOST_AHEAD)
+
+    def merged(self, answers: Mapping[int, Sequence[Any]], k: int) -> tuple[Ranking, Ranking]:
         """Return the best rows of the rankings of some shards."""
         bases = self._asking.shards.bases
         words, dense = (

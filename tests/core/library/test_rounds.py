@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from memvid_core import IncompleteSearchError, Library, Memory, ThreadExecutor
-from memvid_core.engine.shard import Contents
+from memvid_core.engine.shard import Candidates, Contents
 from memvid_core.library.executor import Failure, Questions
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
@@ -96,6 +96,51 @@ def test_a_shard_that_fails_in_any_round_is_left_out_as_if_it_had_failed_before(
         executor.failing = ""
         assert plain(library.search(question, **options)) == plain(whole)
     assert reached or (failing, mode) in {("contents", "lexical"), ("contents", "dense"), ("records", "hybrid")}
+
+
+class Distant(Rounds):
+    """An executor whose messages take long; it counts the records that come with candidates."""
+
+    distant = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.brought = 0
+
+    def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:
+        answers = super().ask(call, questions, timeout)
+        self.brought += sum(len(answer.records) for answer in answers if isinstance(answer, Candidates))
+        return answers
+
+
+KINDS: list[dict[str, Any]] = [
+    {"k": 9},
+    {"k": 30, "explain": True},
+    {"k": 9, "where": {"year": {"$gte": 2000}}},
+]
+MORE: list[dict[str, Any]] = [{"k": 90}, {"k": 9, "unique": True}]  # so many are not read in vain
+
+
+@pytest.mark.parametrize("mode", ["lexical", "dense"])
+def test_candidates_bring_the_records_where_a_round_takes_long(library: Library, mode: Any) -> None:
+    with closing(Distant()) as far, Library.open(library.path, embedder=embed, executor=far) as asked:
+        for question in QUESTIONS:
+            for options in KINDS:
+                far.brought = 0
+                hits = asked.search(question, mode=mode, **options)
+                assert plain(hits) == plain(library.search(question, mode=mode, **options))
+                count = len(hits)
+                assert count <= far.brought <= (count if count < options["k"] else 4 * count - 1)
+        assert "candidates" in far.calls
+        assert "records" not in far.calls
+        for more in MORE:
+            found = asked.search(QUESTIONS[0], mode=mode, **more)
+            assert plain(found) == plain(library.search(QUESTIONS[0], mode=mode, **more))
+        assert "records" in far.calls
+        far.brought = 0
+        for search, known in ((asked.mmr, library.mmr), (asked.search, library.search)):
+            assert plain(search(QUESTIONS[0], mode="hybrid")) == plain(known(QUESTIONS[0], mode="hybrid"))
+        assert far.brought == 0
 
 
 def test_a_record_that_is_read_for_nothing_need_not_be_readable(library: Library, executor: Rounds) -> None:

@@ -98,6 +98,18 @@ def test_a_shard_that_fails_in_any_round_is_left_out_as_if_it_had_failed_before(
     assert reached or (failing, mode) in {("contents", "lexical"), ("contents", "dense"), ("records", "hybrid")}
 
 
+def test_the_rows_of_one_near_word_are_counted_once(tmp_path: Path, library: Library, executor: Rounds) -> None:
+    with Memory.create(tmp_path / "one.mp4", embed) as memory:
+        memory.add([r.text for r in SOME], [r.metadata for r in SOME], [r.id for r in SOME])
+        memory.delete([record.id for record in SOME[:100:3]])
+        # A word that is near several others, one that is near one, and both.
+        for question, several in (("bilend", 1), ("boundry wing", 0), ("boundry bilend", 1)):
+            executor.calls.clear()
+            hits = library.search(question, 20, mode="lexical", explain=True)
+            assert plain(hits) == plain(memory.search(question, 20, mode="lexical", explain=True))
+            assert (executor.calls.count("near"), executor.calls.count("any_counts")) == (1, several)
+
+
 class Distant(Rounds):
     """An executor whose messages take long; it counts the records that come with candidates."""
 

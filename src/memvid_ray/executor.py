@@ -21,6 +21,7 @@ __all__ = ["RayExecutor"]
 
 _LARGE: Final = frozenset({"contents"})  # calls whose answers may have more than Ray sends at once
 _AT_ONCE: Final = 16  # questions that an actor answers at the same time
+_SIGNS: Final = "signs"  # of life: they have a thread of their own
 _SHARE: Final = 0.95  # of the time that is left
 _PAUSE: Final = 0.05  # seconds between two looks at actors that are restarting
 _PING: Final = 0.1  # seconds after which an actor is asked whether it is there
@@ -119,12 +120,15 @@ class RayExecutor:
         if replicas > count:
             raise InvalidInputError(f"{replicas} replicas need as many actors, and there are {count}")
         options = {"num_cpus": 0, "max_restarts": max_restarts, "max_concurrency": _AT_ONCE}
-        made = self._ray.remote(Opener).options(**options, scheduling_strategy="SPREAD")
+        self._ray.method(concurrency_group=_SIGNS)(Opener.pid)  # an actor that is busy answers it, too
+        remote = self._ray.remote(concurrency_groups={_SIGNS: 1}, num_cpus=0)
+        made = remote(Opener).options(**options, scheduling_strategy="SPREAD")
         self._actors: list[Any] = [made.remote() for _ in range(count + spares)]
         self._order = list(range(count + spares))  # the actors that have shards, and then the spare ones
         self._lock = threading.Lock()  # of the order
         self._count, self._replicas = count, replicas
         self._down: dict[int, Any] = {}  # actors that may have failed, with the answer for which they are waited
+        self._cold: dict[int, Any] = {}  # actors that have just got shards, with the answer after opening them
 
     def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:
         """Ask shards through their actors; see :class:`memvid_core.Executor`."""
@@ -150,6 +154,7 @@ class RayExecutor:
                 again[place] = 0
             else:
                 groups[actor].append(place)
+        self._warm(asking.questions)
         sent = self._sent(asking, groups)
         waiting = left.keys() - again.keys()
         begun = time.monotonic()
@@ -241,9 +246,30 @@ class RayExecutor:
             return Failure(f"its actor does not answer: {type(exc).__name__}: {reason}")
 
     def _living(self, ref: ShardRef, replica: int) -> int | None:
-        """Return the number of an actor of a shard that is not known to be down, the ``replica``-th if it can be."""
-        numbers = (self._actor_of(ref, replica + more) for more in range(self._replicas))
+        """Return the number of an actor of a shard that is not known to be down, the ``replica``-th if it can be.
+
+        One that has yet to open its shards is not asked before the others.
+        """
+        numbers = [self._actor_of(ref, replica + more) for more in range(self._replicas)]
+        numbers.sort(key=self._is_cold)
         return next((number for number in numbers if self._is_up(number)), None)
+
+    def _is_cold(self, actor: int) -> bool:
+        """Return whether an actor has got shards in place of another one, and has not opened them yet."""
+        if actor not in self._cold:
+            return False
+        opening = self._cold.get(actor)
+        if opening is None or not self._ray.wait([opening], timeout=0)[0]:
+            return True
+        self._cold.pop(actor, None)
+        return False
+
+    def _warm(self, questions: Questions) -> None:
+        """Let the actors that have just got shards open those of some questions, while others answer for them."""
+        for actor in [actor for actor, opening in list(self._cold.items()) if opening is None]:
+            own = [(ref, ()) for ref, _ in questions if self._actor_of(ref, 0) == actor]
+            if own:
+                self._cold[actor] = self._there()[actor].ask.remote("check", own, None)
 
     def _is_up(self, actor: int) -> bool:
         """Return whether an actor that had failed answers again: to ask one that is down takes seconds each time."""
@@ -283,6 +309,9 @@ class RayExecutor:
             place = self._order.index(actor)
             if spare is not None and place < self._count <= (other := self._order.index(spare)):
                 self._order[place], self._order[other] = spare, actor
+                self._cold.pop(actor, None)
+                if self._replicas > 1:
+                    self._cold[spare] = None
 
     def _actor_of(self, ref: ShardRef, replica: int) -> int:
         """Return the number of the actor of a shard."""

@@ -14,6 +14,8 @@ from memvid_core.engine.shard import Candidates, Contents
 from memvid_core.library.executor import Failure, Questions
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
+from tests.core.library.test_equal_answers import OPTIONS
+from tests.core.library.test_equal_answers import QUESTIONS as ASKED
 
 SOME = records(240)
 # Words that are known: how near ones are counted depends on which shards answer then.
@@ -153,6 +155,15 @@ def test_candidates_bring_the_records_where_a_round_takes_long(library: Library,
         for search, known in ((asked.mmr, library.mmr), (asked.search, library.search)):
             assert plain(search(QUESTIONS[0], mode="hybrid")) == plain(known(QUESTIONS[0], mode="hybrid"))
         assert far.brought == 0
+
+
+def test_fewer_rounds_change_no_answer(library: Library) -> None:
+    with closing(Distant()) as far, Library.open(library.path, embedder=embed, executor=far) as asked:
+        for number, question in enumerate(ASKED):
+            for option in OPTIONS[number % 3 :: 3]:
+                assert plain(asked.search(question, **option)) == plain(library.search(question, **option))
+            for k in (5, 12):
+                assert plain(asked.mmr(question, k=k)) == plain(library.mmr(question, k=k))
 
 
 def test_a_record_that_is_read_for_nothing_need_not_be_readable(library: Library, executor: Rounds) -> None:

@@ -46,27 +46,30 @@ def executor() -> Iterator[Rounds]:
 
 
 @pytest.fixture
-def library(tmp_path: Path, executor: Rounds) -> Iterator[Library]:
-    """Four shards, two of them with deleted rows."""
-    with Library.create(tmp_path / "library", embed, executor=executor) as made:
+def library(tmp_path: Path, executor: Rounds, request: pytest.FixtureRequest) -> Iterator[Library]:
+    """Four shards, two of them with deleted rows; by default with a model, which is hardly trusted with these words."""
+    with Library.create(tmp_path / "library", getattr(request, "param", embed), executor=executor) as made:
         made.build(SOME, rows_per_shard=60)
         made.delete([record.id for record in SOME[:100:3]])
         yield made
 
 
+@pytest.mark.parametrize("library", [embed, None], indirect=True, ids=["a model", "built-in"])
 @pytest.mark.parametrize(
     "options", [{}, {"explain": True}, {"where": {"year": {"$gte": 2000}}}, {"min_relevance": 0.1}]
 )
 def test_a_hybrid_search_asks_once_for_all_it_needs_of_its_candidates(
     library: Library, executor: Rounds, options: dict[str, Any]
 ) -> None:
+    again = 0
     for question in QUESTIONS:
         library.search(question, 5, mode="lexical")  # its words are counted from here on
         executor.calls.clear()
         library.search(question, 5, mode="hybrid", **options)
-        counted = {"near", "any_counts"}
-        assert [call for call in executor.calls if call not in counted][:2] == ["candidates", "contents"]
-        assert [call for call in executor.calls if call not in counted][2:] in ([], ["records"])
+        assert executor.calls[:2] == ["candidates", "contents"]
+        assert executor.calls[2:] in ([], ["records"])
+        again += len(executor.calls) - 2
+    assert again < len(QUESTIONS) / 2  # mostly, the records that are needed came with the vectors
 
 
 @pytest.mark.parametrize("failing", ["contents", "records"])

@@ -8,17 +8,20 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from memvid_core import InvalidInputError
 from memvid_core.errors import ClosedError
 from memvid_core.library import Failure, ShardRef, ThreadExecutor
 from memvid_core.library.executor import Questions
 from memvid_ray.cluster import cause_of, connected
+from memvid_ray.messages import PARTS, answers_of, message
 
 __all__ = ["RayExecutor"]
 
+_LARGE: Final = frozenset({"contents"})  # calls whose answers may have more than Ray sends at once
 _AT_ONCE: Final = 16  # questions that an actor answers at the same time
+_SIGNS: Final = "signs"  # of life: they have a thread of their own
 _SHARE: Final = 0.95  # of the time that is left
 _PAUSE: Final = 0.05  # seconds between two looks at actors that are restarting
 _PING: Final = 0.1  # seconds after which an actor is asked whether it is there
@@ -36,6 +39,10 @@ class Opener:
     def ask(self, call: str, questions: Questions, timeout: float | None) -> list[Any]:
         """Ask shards at the same time."""
         return self._executor.ask(call, questions, timeout)
+
+    def ask_in_parts(self, call: str, questions: Questions, timeout: float | None) -> tuple[Any, ...]:
+        """Ask shards at the same time; return the answers as a message."""
+        return message(self.ask(call, questions, timeout))
 
     def pid(self) -> int:
         """Return the id of the process."""
@@ -62,6 +69,14 @@ class _Asking:
         return self.timeout is not None and self.left() <= 0
 
 
+class _Sent(NamedTuple):
+    """A message to an actor about the shards at some places, and the references of the parts of its answer."""
+
+    actor: int
+    places: list[int]
+    references: list[Any]
+
+
 class RayExecutor:
     """Ask the shards of libraries by actors of Ray, in any number of processes and machines.
 
@@ -81,6 +96,8 @@ class RayExecutor:
     Raises:
         InvalidInputError: A number is out of its range.
     """
+
+    distant: Final = True
 
     def __init__(
         self,
@@ -103,12 +120,15 @@ class RayExecutor:
         if replicas > count:
             raise InvalidInputError(f"{replicas} replicas need as many actors, and there are {count}")
         options = {"num_cpus": 0, "max_restarts": max_restarts, "max_concurrency": _AT_ONCE}
-        made = self._ray.remote(Opener).options(**options, scheduling_strategy="SPREAD")
+        self._ray.method(concurrency_group=_SIGNS)(Opener.pid)  # an actor that is busy answers it, too
+        remote = self._ray.remote(concurrency_groups={_SIGNS: 1}, num_cpus=0)
+        made = remote(Opener).options(**options, scheduling_strategy="SPREAD")
         self._actors: list[Any] = [made.remote() for _ in range(count + spares)]
         self._order = list(range(count + spares))  # the actors that have shards, and then the spare ones
         self._lock = threading.Lock()  # of the order
         self._count, self._replicas = count, replicas
         self._down: dict[int, Any] = {}  # actors that may have failed, with the answer for which they are waited
+        self._cold: dict[int, Any] = {}  # actors that have just got shards, with the answer after opening them
 
     def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:
         """Ask shards through their actors; see :class:`memvid_core.Executor`."""
@@ -134,6 +154,7 @@ class RayExecutor:
                 again[place] = 0
             else:
                 groups[actor].append(place)
+        self._warm(asking.questions)
         sent = self._sent(asking, groups)
         waiting = left.keys() - again.keys()
         begun = time.monotonic()
@@ -144,11 +165,11 @@ class RayExecutor:
             waits += [] if asking.timeout is None else [asking.left()]
             done, _ = self._ray.wait([*sent], num_returns=min(enough, len(sent)), timeout=min(waits, default=None))
             for reference in done:
-                actor, places = sent.pop(reference)
-                found = self._answer(reference)
+                actor, places, references = sent.pop(reference)
+                found = self._answer(references)
                 if isinstance(found, Failure):
                     self._has_died(actor)
-                    places = [*waiting.intersection(places).difference(*(others for _, others in sent.values()))]
+                    places = [*waiting.intersection(places).difference(*(one.places for one in sent.values()))]
                     again |= {place: left[place] + 1 for place in places}
                     found = [found] * len(places)
                 for place, answer in zip(places, found, strict=True):
@@ -163,7 +184,7 @@ class RayExecutor:
         return again
 
     def _checked(
-        self, late: float, asking: _Asking, sent: Mapping[Any, tuple[int, list[int]]], waiting: set[int]
+        self, late: float, asking: _Asking, sent: Mapping[Any, _Sent], waiting: set[int]
     ) -> dict[int, list[int]]:
         """Find out whether actors that are late are there; return whom to ask about which shards instead.
 
@@ -171,10 +192,10 @@ class RayExecutor:
         """
         if late == _PING:
             actors = self._there()
-            asking.pings = {actor: actors[actor].pid.remote() for actor, _ in sent.values()}
+            asking.pings = {one.actor: actors[one.actor].pid.remote() for one in sent.values()}
             return {}
         asked: dict[int, set[int]] = defaultdict(set)
-        for actor, places in sent.values():
+        for actor, places, _ in sent.values():
             if late == _SILENT and actor in asking.pings:  # until now, other questions were not kept from it
                 self._down.setdefault(actor, asking.pings[actor])
             for place in waiting.intersection(places):
@@ -189,17 +210,19 @@ class RayExecutor:
                 groups[other].append(place)
         return groups
 
-    def _sent(self, asking: _Asking, groups: Mapping[int, list[int]]) -> dict[Any, tuple[int, list[int]]]:
-        """Ask actors about the shards at some places, each in one message; return both by the reference."""
+    def _sent(self, asking: _Asking, groups: Mapping[int, list[int]]) -> dict[Any, _Sent]:
+        """Ask actors about the shards at some places, each in one message; return what was sent by its reference."""
         own = None if asking.timeout is None else _SHARE * asking.left()  # so that an actor answers in time
         actors = self._there()
-        return {
-            actors[actor].ask.remote(asking.call, [asking.questions[place] for place in places], own): (
-                actor,
-                places,
-            )
-            for actor, places in groups.items()
-        }
+        sent: dict[Any, _Sent] = {}
+        for actor, places in groups.items():
+            questions = [asking.questions[place] for place in places]
+            if asking.call in _LARGE:
+                references = actors[actor].ask_in_parts.options(num_returns=PARTS).remote(asking.call, questions, own)
+            else:
+                references = [actors[actor].ask.remote(asking.call, questions, own)]
+            sent[references[0]] = _Sent(actor, places, references)
+        return sent
 
     def _there(self) -> list[Any]:
         """Return the actors.
@@ -211,21 +234,42 @@ class RayExecutor:
             raise ClosedError("this executor is closed; make another one")
         return actors
 
-    def _answer(self, reference: Any) -> list[Any] | Failure:
+    def _answer(self, references: list[Any]) -> list[Any] | Failure:
         """Return what an actor has answered, or that it has failed."""
         try:
-            answers: list[Any] = self._ray.get(reference)
+            values: list[Any] = self._ray.get(references)
+            return values[0] if len(values) == 1 else answers_of(values)
         except self._ray.exceptions.RayTaskError as exc:
             raise cause_of(exc) from None
         except self._ray.exceptions.RayError as exc:
             reason = str(exc).strip().partition("\n")[0]
             return Failure(f"its actor does not answer: {type(exc).__name__}: {reason}")
-        return answers
 
     def _living(self, ref: ShardRef, replica: int) -> int | None:
-        """Return the number of an actor of a shard that is not known to be down, the ``replica``-th if it can be."""
-        numbers = (self._actor_of(ref, replica + more) for more in range(self._replicas))
+        """Return the number of an actor of a shard that is not known to be down, the ``replica``-th if it can be.
+
+        One that has yet to open its shards is not asked before the others.
+        """
+        numbers = [self._actor_of(ref, replica + more) for more in range(self._replicas)]
+        numbers.sort(key=self._is_cold)
         return next((number for number in numbers if self._is_up(number)), None)
+
+    def _is_cold(self, actor: int) -> bool:
+        """Return whether an actor has got shards in place of another one, and has not opened them yet."""
+        if actor not in self._cold:
+            return False
+        opening = self._cold.get(actor)
+        if opening is None or not self._ray.wait([opening], timeout=0)[0]:
+            return True
+        self._cold.pop(actor, None)
+        return False
+
+    def _warm(self, questions: Questions) -> None:
+        """Let the actors that have just got shards open those of some questions, while others answer for them."""
+        for actor in [actor for actor, opening in list(self._cold.items()) if opening is None]:
+            own = [(ref, ()) for ref, _ in questions if self._actor_of(ref, 0) == actor]
+            if own:
+                self._cold[actor] = self._there()[actor].ask.remote("check", own, None)
 
     def _is_up(self, actor: int) -> bool:
         """Return whether an actor that had failed answers again: to ask one that is down takes seconds each time."""
@@ -265,6 +309,9 @@ class RayExecutor:
             place = self._order.index(actor)
             if spare is not None and place < self._count <= (other := self._order.index(spare)):
                 self._order[place], self._order[other] = spare, actor
+                self._cold.pop(actor, None)
+                if self._replicas > 1:
+                    self._cold[spare] = None
 
     def _actor_of(self, ref: ShardRef, replica: int) -> int:
         """Return the number of the actor of a shard."""

@@ -1,4 +1,4 @@
-"""An embedder that ends its process at chosen calls, and notes who called it."""
+"""An embedder that ends its process at chosen calls, and notes who called it; an actor that waits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from memvid_ray.executor import Opener
 from tests.core.embedders import embed
 
 
@@ -61,3 +62,12 @@ class Locked:
     def embed_query(self, text: str) -> Any:
         """Embed a question."""
         return embed([text])[0]
+
+
+class Held(Opener):
+    """An actor whose threads can be kept busy."""
+
+    def hold(self, gate: str) -> None:
+        """Wait until somebody writes to a named pipe."""
+        with open(gate, "rb"):
+            pass

@@ -40,10 +40,10 @@ from memvid_core.vectors.inverted_file import InvertedFile
 from memvid_ray import RayExecutor, build, build_files
 from memvid_ray.__main__ import main
 from memvid_ray.columns import Columns
-from memvid_ray.executor import _PING, _SILENT, _Asking
+from memvid_ray.executor import _AT_ONCE, _PING, _SILENT, _Asking
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
-from tests.memvid_ray.killing import Killing, Locked
+from tests.memvid_ray.killing import Held, Killing, Locked
 from tests.memvid_ray.rows import FIELDS, SOME, rows
 from tests.processes import environment
 
@@ -414,10 +414,29 @@ def test_an_actor_is_not_taken_for_dead_before_it_is_silent_and_a_spare_one_that
         if spare not in executor._down:
             break
         ray.wait([executor._down[spare]], timeout=120)
+    # It has taken a place, but no shard is open in it: it is asked when it has opened them.
+    assert (executor._actor_of(ref, 0), executor._living(ref, 0)) == (spare, other)
+    assert executor.ask("check", [(ref, ())]) == [None]
+    assert ray.get(executor._cold[spare], timeout=120) == [None]
     assert executor._living(ref, 0) == spare
     executor.close()
     with pytest.raises(ClosedError):  # in the middle of a question
         executor._round(asking, {0: 0})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+def test_an_actor_that_is_busy_says_that_it_is_there(ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    monkeypatch.setattr("memvid_ray.executor.Opener", Held)
+    executor = RayExecutor(actors=1, spares=0)
+    [actor] = executor._actors
+    held = [actor.hold.remote(str(gate)) for _ in range(_AT_ONCE)]
+    assert ray.get(actor.pid.remote(), timeout=120) > 0
+    assert ray.wait(held, num_returns=1, timeout=0)[0] == []
+    with gate.open("wb"):
+        ray.get(held, timeout=120)
+    executor.close()
 
 
 def test_lists_of_numbers_are_read_as_a_matrix_unless_they_differ() -> None:

@@ -79,6 +79,13 @@ class Corpus(Protocol):
         """Return what the texts say about the rankings."""
         ...
 
+    def expect(self, vectors: NDArray[np.int64], places: NDArray[np.int64], records: NDArray[np.int64]) -> None:
+        """Take note of the rows whose vectors, live places and records are about to be asked for.
+
+        Where asking takes a message, one brings all of them.
+        """
+        ...
+
     def records(self, rows: Sequence[int]) -> list[Record]:
         """Return the records of rows."""
         ...
@@ -239,10 +246,15 @@ class Ranker:
         words, dense = self._corpus.rankings(request, candidates, where)
         weights = self._weights(request, dense, words)
         compared = self._compares(request, words, dense)
-        ranked = self._fused(request, candidates if compared else k, words, dense, weights)
+        count = self._first(request, k)
+        ahead = (count + together.COMPARED, compared)
+        ranked = self._fused(request, candidates if compared else k, words, dense, weights, ahead)
+        if compared and weights[0] in (0, 1):  # no vectors were asked for
+            first = ranked.rows[: ahead[0]]
+            self._corpus.expect(first[~np.isin(first, dense[0])], ranked.rows, first)
         if compared:
             ranked = raised(ranked, self._corpus.live_places(ranked.rows), max(k, together.COMPARED))
-            ranked = self._placed(request, ranked, k, weights[0])
+            ranked = self._placed(request, ranked, k, count, weights[0])
         return replace(ranked, relevance=by_row(ranked.rows, self._relevance(request, ranked.rows, words, dense)))
 
     def _compares(self, request: SearchRequest, words: Ranking, dense: Ranking) -> bool:
@@ -251,12 +263,14 @@ class Ranker:
             return False
         return bool(len(words[0]) and len(dense[0]))
 
-    def _placed(self, request: SearchRequest, ranked: Ranked, k: int, alpha: float) -> Ranked:
+    def _first(self, request: SearchRequest, k: int) -> int:
+        """Return how many records are read at once: without a later choice, the hits are the first rows."""
+        chosen = request.min_relevance is not None or request.diversity is not None
+        return together.COMPARED if chosen else max(together.COMPARED, min(k, request.k))
+
+    def _placed(self, request: SearchRequest, ranked: Ranked, k: int, count: int, alpha: float) -> Ranked:
         """Return the best ``k`` rows; the first ones in the order of where their texts have the words, too."""
         assert request.text is not None
-        # Without a later choice, the hits are the first rows: all of them are read at once.
-        chosen = request.min_relevance is not None or request.diversity is not None
-        count = together.COMPARED if chosen else max(together.COMPARED, min(k, request.k))
         first = self._records(ranked.rows[:count].tolist())[: together.COMPARED]
         trusted = None if self._corpus.word_embedder else alpha
         return together.rescored(ranked, [record.text for record in first], request.text, k, trusted)
@@ -268,11 +282,25 @@ class Ranker:
         return [self._read[row] for row in rows]
 
     def _fused(
-        self, request: SearchRequest, k: int, words: Ranking, dense: Ranking, weights: tuple[float, float]
+        self,
+        request: SearchRequest,
+        k: int,
+        words: Ranking,
+        dense: Ranking,
+        weights: tuple[float, float],
+        ahead: tuple[int, bool],
     ) -> Ranked:
         """Return the best ``k`` rows of both rankings, with the weights of the first and the second fusion.
 
         Their relevance is not known yet.
+
+        Args:
+            request: The question.
+            k: The number of rows.
+            words: The ranking by words.
+            dense: The ranking by vectors.
+            weights: The weights of the dense ranking.
+            ahead: The number of records that will probably be read, and whether live places will be asked for.
         """
         lexical = words[0], odds(words[1])
         metric = self._corpus.metric
@@ -283,7 +311,12 @@ class Ranker:
             alpha, refined = weights
             asked = np.zeros(0, np.float32) if request.vector is None else request.vector
             moved = fusion.feedback if metric == "cosine" else feedback(metric)
-            vectors = self._corpus.indexed_vectors
+
+            def vectors(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+                records, places = ahead
+                self._corpus.expect(rows, rows if places else rows[:0], rows[:records])
+                return self._corpus.indexed_vectors(rows)
+
             fused = fusion.hybrid(asked, dense, lexical, vectors, k, alpha=alpha, refined=refined, feedback=moved)
         compared = by_row(dense[0], flipped(dense[1], metric))
         return Ranked(fused.rows, fused.scores, compared, fused.parts)

@@ -267,6 +267,9 @@ class SnapshotCorpus:
         """Return the evidence of the memory."""
         return self._searcher.evidence(self._snapshot)
 
+    def expect(self, vectors: NDArray[np.int64], places: NDArray[np.int64], records: NDArray[np.int64]) -> None:
+        """Do nothing: what is asked for is at hand."""
+
     def records(self, rows: Sequence[int]) -> list[Record]:
         """Return the records of rows, decoded from the video."""
         return [self._snapshot.record(row) for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,14 +16,14 @@ from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.searching import SnapshotCorpus
 from memvid_core.engine.session import Session
 from memvid_core.engine.snapshot import Snapshot
-from memvid_core.errors import StorageError
+from memvid_core.errors import DamagedFrameError, StorageError
 from memvid_core.model import Record
 from memvid_core.vectors.among import Among
 from memvid_core.words.bm25 import Shared
 from memvid_core.words.scores import Ranking
 from memvid_core.words.shard_words import ShardWords
 
-__all__ = ["Seal", "ShardReader", "index_words", "seal_of", "word_totals"]
+__all__ = ["Candidates", "Contents", "Seal", "ShardReader", "index_words", "seal_of", "word_totals"]
 
 T = TypeVar("T")
 
@@ -43,6 +44,34 @@ class Seal(NamedTuple):
     chain: str
     rows: int
     records: int
+
+
+class Candidates(NamedTuple):
+    """The best rows of a memory for a question.
+
+    Attributes:
+        words: The best rows by words.
+        dense: The best rows by vectors.
+        records: Records of some of them by row.
+    """
+
+    words: Ranking
+    dense: Ranking
+    records: dict[int, Record]
+
+
+class Contents(NamedTuple):
+    """What a search needs to know of rows of a memory.
+
+    Attributes:
+        vectors: (n, d) float32, the indexed vectors of some rows; (n, 0) if no record of the memory has one.
+        places: The places of some rows of live records among all live ones.
+        records: Records by row, without those that cannot be read.
+    """
+
+    vectors: NDArray[np.float32]
+    places: list[int]
+    records: dict[int, Record]
 
 
 def seal_of(session: Session) -> Seal:
@@ -152,7 +181,8 @@ class ShardReader:
         where: Mapping[str, Any] | None,
         shared: Shared | None,
         among: Among,
-    ) -> tuple[Ranking, Ranking]:
+        ahead: int = 0,
+    ) -> Candidates:
         """Return the best ``k`` rows by words and by vectors, with the scores they have in the library.
 
         Args:
@@ -161,10 +191,20 @@ class ShardReader:
             where: A filter.
             shared: The statistics of the words of the question in the library; None if the mode needs none.
             among: Which part of the library this is: rows that are not among the best of all may be left out.
+            ahead: Of how many of the best rows of the library the records are wanted, too, if the mode has one ranking.
         """
-        return self._ask(
-            lambda snapshot: self._corpus(snapshot).ranked(request, k, snapshot.mask(where), shared, among)
-        )
+
+        def found(snapshot: Snapshot) -> Candidates:
+            corpus = self._corpus(snapshot)
+            words, dense = corpus.ranked(request, k, snapshot.mask(where), shared, among)
+            rows, scores = words if len(words[0]) else dense
+            read: list[int] = []
+            if ahead and len(rows):
+                least = among.best.kth(among.number, scores, ahead)
+                read = rows[:ahead][scores[:ahead] >= least].tolist()
+            return Candidates(words, dense, _readable(corpus, read))
+
+        return self._ask(found)
 
     def many_candidates(
         self, questions: Sequence[tuple[SearchRequest, int, Mapping[str, Any] | None, Shared | None, int | None]]
@@ -196,19 +236,18 @@ class ShardReader:
         """Return the records of rows."""
         return self._ask(lambda snapshot: self._corpus(snapshot).records(rows))
 
-    def live_places(self, rows: Sequence[int]) -> NDArray[np.int64]:
-        """Return the places (n,) of live rows among all live ones."""
-        return self._ask(lambda snapshot: snapshot.live_places(np.asarray(rows, np.int64)))
+    def contents(self, vectors: Sequence[int], places: Sequence[int], records: Sequence[int]) -> Contents:
+        """Return the indexed vectors of some rows, the places of some, and the records of some, in one answer."""
 
-    def indexed_vectors(self, rows: Sequence[int]) -> NDArray[np.float32]:
-        """Return the indexed vectors of rows, (n, d); (n, 0) if no record has one."""
-
-        def vectors(snapshot: Snapshot) -> NDArray[np.float32]:
+        def found(snapshot: Snapshot) -> Contents:
             corpus = self._corpus(snapshot)
-            wanted = np.asarray(rows, np.int64)
-            return corpus.indexed_vectors(wanted) if corpus.has_vectors else np.zeros((len(rows), 0), np.float32)
+            matrix = np.zeros((len(vectors), 0), np.float32)
+            if len(vectors) and corpus.has_vectors:
+                matrix = corpus.indexed_vectors(np.asarray(vectors, np.int64))
+            live = snapshot.live_places(np.asarray(places, np.int64)).tolist() if len(places) else []
+            return Contents(matrix, live, _readable(corpus, records))
 
-        return self._ask(vectors)
+        return self._ask(found)
 
     def stored_vectors(self, rows: Sequence[int]) -> dict[int, NDArray[Any]]:
         """Return the stored vectors (d,) by row, without rows that have none."""
@@ -242,6 +281,15 @@ class ShardReader:
     def ids(self, rows: Sequence[int]) -> list[str]:
         """Return the ids of rows."""
         return self._ask(lambda snapshot: snapshot.ids_of(rows))
+
+
+def _readable(corpus: SnapshotCorpus, rows: Sequence[int]) -> dict[int, Record]:
+    """Return the records of rows by row; who needs one that cannot be read asks for it again, and is told why."""
+    found: dict[int, Record] = {}
+    for row in rows:
+        with suppress(DamagedFrameError):
+            [found[row]] = corpus.records([row])
+    return found
 
 
 def _live_rows(snapshot: Snapshot, ids: Sequence[str]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from memvid_core.library.shards import Asking, ShardsFailed
 from memvid_core.model import Embedder, FittableEmbedder, Record, plain_query
 
 __all__ = ["LibraryCorpus", "Vectors", "learned_evidence", "totals_of"]
+
+
+_MOST_AHEAD: Final = 50  # records
 
 
 class Vectors:
@@ -51,6 +54,7 @@ class LibraryCorpus:
         self._asking, self._vectors = asking, vectors
         self._words = SharedWords(Totals(totals.rows, totals.tokens, totals.b), _Counter(asking))
         self._evidence = _evidence_of(evidence)
+        self._kept = _Kept()
         self.rows = asking.shards.rows
         self.embedder, self.recorded, self.metric = vectors.embedder, vectors.recorded, vectors.metric
 
@@ -81,13 +85,27 @@ class LibraryCorpus:
             failed = len(self._asking.failed)
             numbers = self._asking.matching(where)
             together = asked_together([self._asking.shards.entries[number].live for number in numbers], shared)
-            arguments = {n: (plain, k, where, *one) for n, one in zip(numbers, together, strict=True)}
+            ahead = self._ahead(request)
+            arguments = {n: (plain, k, where, *one, ahead) for n, one in zip(numbers, together, strict=True)}
             answers = self._asking.ask("candidates", arguments)
             if len(self._asking.failed) == failed:
+                for number, answer in answers.items():
+                    base = int(self._asking.shards.bases[number])
+                    self._kept.records.update({base + row: record for row, record in answer.records.items()})
                 return self.merged(answers, k)
             # The others may have left out rows that only those of the failed ones outdo, so they are asked again.
 
-    def merged(self, answers: Mapping[int, tuple[Ranking, Ranking]], k: int) -> tuple[Ranking, Ranking]:
+    def _ahead(self, request: SearchRequest) -> int:
+        """Return of how many rows the shards send the records with the candidates, if a round takes longer than that.
+
+        Of a hybrid search and of a diverse choice, a shard cannot know which rows are best.
+        """
+        distant = getattr(self._asking.shards.executor, "distant", False)
+        if not distant or request.mode == "hybrid" or request.diversity is not None:
+            return 0
+        return min(request.k, _MOST_AHEAD)
+
+    def merged(self, answers: Mapping[int, Sequence[Any]], k: int) -> tuple[Ranking, Ranking]:
         """Return the best rows of the rankings of some shards."""
         bases = self._asking.shards.bases
         words, dense = (
@@ -100,39 +118,72 @@ class LibraryCorpus:
         """Return near words and synonyms, with their weights."""
         return self._words.asked_too(request)
 
+    def expect(self, vectors: NDArray[np.int64], places: NDArray[np.int64], records: NDArray[np.int64]) -> None:
+        """Ask for the vectors, live places and records of rows in one round, and keep them for this question.
+
+        Shards without deleted rows are not asked for places.
+        """
+        shards, kept = self._asking.shards, self._kept
+        thinned = np.diff(shards.bases) > np.diff(shards.live_bases)
+        wanted = (
+            vectors[~np.isin(vectors, kept.vector_rows)],
+            np.array(
+                [row for row in places[thinned[shards.holders(places)]].tolist() if row not in kept.places], np.int64
+            ),
+            np.array([row for row in records.tolist() if row not in kept.records], np.int64),
+        )
+        numbers = [shards.holders(rows) for rows in wanted]
+        arguments = {
+            number: tuple(
+                (rows[held == number] - shards.bases[number]).tolist()
+                for rows, held in zip(wanted, numbers, strict=True)
+            )
+            for number in np.unique(np.concatenate(numbers)).tolist()
+        }
+        answers = self._asking.ask_these("contents", arguments)
+        matrix = np.full((len(wanted[0]), self._vectors.dimension or 0), self._no_vector, np.float32)
+        for number, answer in answers.items():
+            base = int(shards.bases[number])
+            if answer.vectors.shape[1]:
+                self._check_dimension(answer.vectors.shape[1])
+                matrix[numbers[0] == number] = answer.vectors
+            live = (np.array(answer.places, np.int64) + shards.live_bases[number]).tolist()
+            kept.places.update(zip(wanted[1][numbers[1] == number].tolist(), live, strict=True))
+            kept.records.update({base + row: record for row, record in answer.records.items()})
+        kept.add_vectors(wanted[0], matrix)
+
+    @property
+    def _no_vector(self) -> float:
+        return 0.0 if self.metric == "cosine" else np.nan
+
+    def _check_dimension(self, found: int) -> None:
+        dimension = self._vectors.dimension or 0
+        if found != dimension:
+            raise DamagedLibraryError("the manifest", f"says that vectors have {dimension} components, not {found}")
+
     def records(self, rows: Sequence[int]) -> list[Record]:
         """Return the records of rows."""
-        found: dict[int, Record] = {}
-        for places, records in self._asking.of_rows("records", rows):
-            found.update(zip(places.tolist(), records, strict=True))
-        return [found[place] for place in range(len(rows))]
+        kept = self._kept.records
+        missing = [row for row in rows if row not in kept]
+        for places, records in self._asking.of_rows("records", missing):
+            kept.update(zip([missing[place] for place in places.tolist()], records, strict=True))
+        return [kept[row] for row in rows]
 
     def live_places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the places (n,) of live rows among all live ones; shards without deleted rows are not asked."""
+        """Return the places (n,) of live rows among all live ones."""
+        self.expect(rows[:0], rows, rows[:0])
         shards = self._asking.shards
-        numbers = np.searchsorted(shards.bases, rows, side="right") - 1
+        numbers = shards.holders(rows)
         found = rows - shards.bases[numbers] + shards.live_bases[numbers]
-        thinned = np.flatnonzero(np.diff(shards.bases)[numbers] > np.diff(shards.live_bases)[numbers])
-        for places, inside in self._asking.of_rows("live_places", rows[thinned]):
-            at = thinned[places]
-            found[at] = inside + shards.live_bases[numbers[at]]
+        known = self._kept.places
+        for at, row in enumerate(rows.tolist() if known else []):
+            found[at] = known.get(row, found[at])
         return found
 
     def indexed_vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the indexed vectors of rows (n, d)."""
-        answers = self._asking.of_rows("indexed_vectors", rows)
-        dimension = self._vectors.dimension or 0
-        others = {vectors.shape[1] for _, vectors in answers} - {0, dimension}
-        if others:
-            raise DamagedLibraryError(
-                "the manifest", f"says that vectors have {dimension} components, not {others.pop()}"
-            )
-        empty = 0.0 if self.metric == "cosine" else np.nan
-        found = np.full((len(rows), dimension), empty, np.float32)
-        for places, vectors in answers:
-            if vectors.shape[1]:
-                found[places] = vectors
-        return found
+        self.expect(rows, rows[:0], rows[:0])
+        return self._kept.vectors(rows)
 
     def stored_vectors(self, rows: Sequence[int]) -> dict[int, NDArray[Any]]:
         """Return the stored vectors (d,) by row."""
@@ -172,6 +223,28 @@ class LibraryCorpus:
             words, dense = self.merged({n: answer[place] for n, answer in answers.items()}, fusion.CANDIDATES)
             found.append((words, (dense[0], to_scores(dense[1], self.metric))))
         return found
+
+
+class _Kept:
+    """What is known of rows, for one question."""
+
+    def __init__(self) -> None:
+        self.places: dict[int, int] = {}  # of rows of shards with deleted ones
+        self.records: dict[int, Record] = {}
+        self.vector_rows = np.zeros(0, np.int64)  # ascending
+        self._matrix = np.zeros((0, 0), np.float32)
+
+    def add_vectors(self, rows: NDArray[np.int64], matrix: NDArray[np.float32]) -> None:
+        """Keep the vectors (n, d) of more rows."""
+        if len(rows):
+            every = np.concatenate([self.vector_rows, rows])
+            order = np.argsort(every)
+            self._matrix = np.concatenate([self._matrix, matrix])[order] if len(self._matrix) else matrix[order]
+            self.vector_rows = every[order]
+
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors (n, d) of rows, all of which are known."""
+        return self._matrix[np.searchsorted(self.vector_rows, rows)]
 
 
 class _Counter:

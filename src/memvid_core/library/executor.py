@@ -75,7 +75,11 @@ Questions = Sequence[tuple[ShardRef, tuple[Any, ...]]]
 
 
 class Executor(Protocol):
-    """What asks the shards of a library."""
+    """What asks the shards of a library.
+
+    One whose messages take longer than a shard takes to read some records in vain says so with an attribute ``distant``
+    that is true: then shards are asked in fewer rounds, and send more.
+    """
 
     def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:
         """Ask shards at the same time.

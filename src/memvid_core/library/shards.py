@@ -59,6 +59,10 @@ class Shards:
         """The number of rows of all shards, live or not."""
         return int(self.bases[-1])
 
+    def holders(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the numbers (n,) of the shards that hold rows."""
+        return np.searchsorted(self.bases, rows, side="right") - 1
+
     def keep_counts(self, counts: Mapping[str, int]) -> None:
         """Keep the counts of words for later questions."""
         if len(self.word_counts) > _KEPT_COUNTS:
@@ -113,6 +117,17 @@ class Asking:
         """Ask every shard the same."""
         return self.ask(call, dict.fromkeys(self.answering, arguments))
 
+    def ask_these(self, call: str, arguments: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
+        """Ask some shards, all of which must answer.
+
+        Raises:
+            ShardsFailed: One of them did not answer.
+        """
+        found = self.ask(call, arguments)
+        if len(found) < len(arguments):
+            raise ShardsFailed
+        return found
+
     def of_rows(self, call: str, rows: Sequence[int] | NDArray[np.int64]) -> list[tuple[NDArray[np.int64], Any]]:
         """Ask the shards that have some rows about them.
 
@@ -123,12 +138,10 @@ class Asking:
             ShardsFailed: One of them did not answer.
         """
         wanted = np.asarray(rows, np.int64)
-        numbers = np.searchsorted(self.shards.bases, wanted, side="right") - 1
+        numbers = self.shards.holders(wanted)
         places = {number: np.flatnonzero(numbers == number) for number in dict.fromkeys(numbers.tolist())}
         own = {n: (wanted[at] - self.shards.bases[n]).tolist() for n, at in places.items()}
-        found = self.ask(call, {number: (local,) for number, local in own.items()})
-        if len(found) < len(places):
-            raise ShardsFailed
+        found = self.ask_these(call, {number: (local,) for number, local in own.items()})
         return [(places[number], answer) for number, answer in found.items()]
 
     def check(self, before: str = "") -> None:

@@ -41,6 +41,7 @@ from memvid_core.library.manifest import (
 )
 from memvid_core.library.objects import Objects
 from memvid_core.library.remembered import Remembered
+from memvid_core.library.replacing import replaced_rows
 from memvid_core.library.shards import Asking, Shards, ShardsFailed
 from memvid_core.library.waiting import TRIES, pause, waits
 from memvid_core.model import Embedder, FittableEmbedder, Index
@@ -50,7 +51,6 @@ __all__ = ["LARGEST_MODEL", "Change", "Place", "State", "committed", "on_newest"
 T = TypeVar("T")
 
 LARGEST_MODEL: Final = 1 << 28  # bytes
-_IDS: Final = 65_536  # that a shard is asked for, and then all older ones, which may have to be opened for it
 _NOTHING_DONE: Final = "nothing was committed: "
 
 
@@ -329,7 +329,7 @@ def _next(place: Place, state: State, change: Change) -> Manifest | None:
     for number, rows in change.deleted(state).items():
         gone[number].update(rows)
     if built.entries and not built.generated and not change.merged:
-        for number, rows in _replaced(place, asking, len(base.shards)).items():
+        for number, rows in replaced_rows(asking, place.remembered, len(base.shards), _NOTHING_DONE).items():
             gone[number].update(rows)
     gone[len(base.shards)].update(_deleted_meanwhile(place, base, change.merged))
     if not built.entries and not change.merged and not any(gone.values()):
@@ -389,20 +389,6 @@ def _model(place: Place, base: Manifest, change: Change) -> str:
     if base.shards or not change.built.entries or not isinstance(embedder, FittableEmbedder) or not embedder.fitted:
         return base.model
     return write_checked(place.objects, "models", embedder.dump())
-
-
-def _replaced(place: Place, asking: Asking, old: int) -> dict[int, list[int]]:
-    """Return the rows of records whose ids are met again in a newer shard, by the number of their shard."""
-    entries = asking.shards.entries
-    gone: dict[int, list[int]] = defaultdict(list)
-    for number in range(old, len(entries)):
-        for first in range(0, entries[number].rows if number else 0, _IDS):
-            rows = list(range(first, min(first + _IDS, entries[number].rows)))
-            ids = asking.ask("ids", {number: (rows,)})
-            for other, found in place.remembered.rows_of(asking, range(number), ids.get(number, [])).items():
-                gone[other] += found.values()
-            asking.check(_NOTHING_DONE)
-    return gone
 
 
 def _with_deletes(place: Place, asking: Asking, gone: Mapping[int, set[int]]) -> list[ShardEntry]:

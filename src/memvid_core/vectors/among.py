@@ -44,9 +44,11 @@ class Among:
         number: Which one.
         share: Its part of the rows of all, in (0, 1].
         found: What all have found.
+        best: The scores of the best rows that each has returned, by words or by vectors.
     """
 
-    __slots__ = ("found", "number", "share")
+    __slots__ = ("best", "found", "number", "share")
 
-    def __init__(self, number: int, share: float, found: Found) -> None:
+    def __init__(self, number: int, share: float, found: Found, best: Found | None = None) -> None:
         self.number, self.share, self.found = number, share, found
+        self.best = Found() if best is None else best

@@ -271,10 +271,12 @@ class Scoring:
         the lists of the others are looked up for the rows that can still be among the best (Turtle and Flood, "Query
         Evaluation: Strategies and Optimizations", 1995). A row gets the same sums, in the same order, as without this.
         """
+        least = _MANY_MATCHES if wanted.bar.score <= 0.0 else _SOME_MATCHES
+        if len(self.scores) * len(ordered) < least or any(token[-1] == "*" for token in ordered):
+            return False
         sizes = [self._reader.frequency(token) for token in ordered]
         left, rest = sum(sizes), sum(self._weights[token] for token in ordered) * (self._k1 + 1)
-        least = _MANY_MATCHES if wanted.bar.score <= 0.0 else _SOME_MATCHES
-        if left < least or any(token[-1] == "*" for token in ordered):
+        if left < least:
             return False
         seen = 0
         for place, (token, size) in enumerate(zip(ordered, sizes, strict=True)):

@@ -109,8 +109,16 @@ def shared_statistics(query: str, extra: Extra, totals: Totals, counter: WordCou
         missing = [token for token in missing if token not in told]
     if extra.fuzzy and missing:
         found = _near(parsed.terms, missing, counts, counter)
-        near = dict(zip(found, zip(found.values(), counter.any_counts(list(found.values())), strict=True), strict=True))
+        several = [others for others in found.values() if not _is_counted(others, counts)]
+        unknown = iter(counter.any_counts(several) if several else [])
+        for token, others in found.items():  # their scores are added in this order, as in one index
+            near[token] = others, counts[others[0]] if _is_counted(others, counts) else next(unknown)
     return Shared(*totals, terms, {token: counts[token] for token in terms}, near)
+
+
+def _is_counted(tokens: Sequence[str], counts: Mapping[str, int]) -> bool:
+    """Return whether the number of rows with any of some tokens is that of one token, which is known."""
+    return len(tokens) == 1 and tokens[0] in counts
 
 
 def _near(

@@ -7,7 +7,7 @@ of answers become one run of bytes, which is cut into several values of one task
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,9 @@ _WITH_THE_REST: Final = 1 << 14  # bytes of arrays that go with what is not an a
 _LEAST: Final = 90_000  # bytes of a part, unless all are larger
 _ALIGNED: Final = 8  # bytes
 
-
-class _Array(NamedTuple):
-    """An array, by its place in the bytes of a message."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
+_Array = slice
+"""Where an array lies in the bytes of a message: start, dtype and shape. It is a built-in type, which no answer has: a
+class of this module would be another one where the module was imported twice."""
 
 
 def message(answers: Sequence[Any]) -> tuple[Any, ...]:
@@ -50,7 +46,7 @@ def message(answers: Sequence[Any]) -> tuple[Any, ...]:
         data.extend(bytes(-len(data) % _ALIGNED))
         start = len(data)
         data.extend(array.tobytes())
-        return _Array(array.dtype.str, array.shape, start)
+        return _Array(start, array.dtype.str, array.shape)
 
     told = [_mapped(answer, np.ndarray, replaced) for answer in answers]
     if len(data) <= _WITH_THE_REST:
@@ -68,7 +64,7 @@ def answers_of(values: Sequence[Any]) -> list[Any]:
     """
     (told, first), *parts = values
     data = bytearray().join([first, *(part for part in parts if part is not None)])
-    return [_mapped(answer, _Array, lambda one: np.ndarray(one.shape, one.dtype, data, one.start)) for answer in told]
+    return [_mapped(answer, _Array, lambda one: np.ndarray(one.step, one.stop, data, one.start)) for answer in told]
 
 
 def _mapped(answer: Any, kind: type[Any], change: Callable[[Any], Any]) -> Any:

@@ -24,6 +24,7 @@ from memvid_core.model import FrameLocation, Index, Metric
 from memvid_core.system.boot import boot_id
 from memvid_core.system.folders import bytes_in, named, paths_in
 from memvid_core.vectors.matrix import StoredDtype
+from memvid_core.vectors.row_totals import total_in, total_note
 from memvid_core.vectors.vector_index import VectorIndex
 from memvid_core.vectors.video_rows import Pictures
 
@@ -168,8 +169,9 @@ class IndexFolder:
 
     def _counts(self) -> tuple[int, int, int | None]:
         """Return the number of rows of vectors, how many of them are read from the video, and what identifies them."""
-        rows, in_video, total = self.catalog.states("vector_rows", "video_rows", "vector_total")
-        return int(rows or 0), int(in_video or 0), None if total is None else int(total)
+        *counts, noted = self.catalog.states("vector_rows", "video_rows", "vector_total")
+        rows, in_video = (int(count or 0) for count in counts)
+        return rows, in_video, total_in(noted, rows, in_video)
 
     @property
     def cursor(self) -> bytes | None:
@@ -256,9 +258,10 @@ class IndexFolder:
             index.keep()
             if most:
                 self._settle_from = rows + rows // 8  # it failed: try again only after some growth
-        total = index.total(rows, before, self._vector_total if before else None)
-        if total is not None and total != self._vector_total:
-            self.catalog.set_state("vector_total", str(total).encode())
+        known = self._vector_total if before else None
+        total = index.total(rows, before, known)
+        if total is not None and (known is None or before != rows):
+            self.catalog.set_state("vector_total", total_note(rows, self._video_rows, total))
             self._vector_total = total
 
     def _settled(self, index: VectorIndex, most: int) -> bool:

@@ -44,14 +44,10 @@ class WordsPart:
             # In RAM if a compaction has deleted the folder, which must not be created again.
             folder = None if self._folder is None or not self._folder.is_dir() else self._folder / "lexical"
             try:
-                self._index = LexicalIndex(folder, trusted=self._trusted)
+                self._index = LexicalIndex(folder, trusted=self._holds)
             except StorageError:  # the disk is full
                 self._index = LexicalIndex(None)
         return self._index
-
-    def _trusted(self, mark: bytes, rows: int) -> bool:
-        """Return whether a file with some rows is of the journal, which has the last commit in the catalog."""
-        return mark == self._cursor() or self._holds(mark, rows)
 
     def extend(self, index: LexicalIndex, first_row: int, texts: Sequence[str]) -> None:
         """Add the texts of the next rows, all of which the catalog has, to the lexical index."""
@@ -86,10 +82,20 @@ class WordsPart:
                 self.extend(index, first_row, texts)
 
     def copy(self, source: WordsPart) -> bool:
-        """Copy the lexical index of an index with the same rows; return whether that worked."""
-        if self._folder is None or source._folder is None or self._index is not None:
+        """Copy the lexical index of an index with the same rows; return whether that worked.
+
+        It may have rows of later commits, too, which this index lacks: take them before it is opened by others.
+        """
+        if self._folder is None or self._index is not None:
             return False
-        return LexicalIndex.copy(source._folder / "lexical", self._folder / "lexical", self._cursor() or b"")
+        folder = self._folder / "lexical"
+        try:
+            if not source.index().copy(folder, self._cursor() or b""):  # it was opened, so it is of its journal
+                return False
+            self._index = LexicalIndex(folder)
+        except (ClosedError, StorageError):
+            return False
+        return True
 
     def in_ram(self) -> LexicalIndex:
         """Replace the lexical index by an empty one in RAM, because the disk is full, and return it."""

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from memvid_core.errors import IndexStaleError
 
-__all__ = ["RowTotals", "Summed"]
+__all__ = ["RowTotals", "Summed", "total_in", "total_note"]
 
 _MODULUS: Final = 1 << 64
 
@@ -84,3 +84,24 @@ class RowTotals:
         if total is None:
             counted = total = 0
         return (total + self._rows.total(counted, rows)) % _MODULUS
+
+
+def total_note(rows: int, settled: int, total: int) -> bytes:
+    """Return what a catalog notes of the sum of the checksums of some rows, some of which are read from the video."""
+    return f"{rows} {settled} {total}".encode()
+
+
+def total_in(noted: bytes | None, rows: int, settled: int) -> int | None:
+    """Return a noted sum; None if nothing was noted, or of fewer rows: a version without sums has written the others.
+
+    Args:
+        noted: What :func:`total_note` returned.
+        rows: How many rows the catalog counts.
+        settled: How many of them it says are read from the video.
+
+    Example:
+        >>> total_in(total_note(3, 0, 17), 3, 0), total_in(total_note(3, 0, 17), 4, 0)
+        (17, None)
+    """
+    of_rows, _, total = (noted or b"").rpartition(b" ")
+    return int(total) if of_rows == b"%d %d" % (rows, settled) else None

@@ -92,19 +92,19 @@ class LexicalIndex:
         """
         return os.path.exists(f"{os.fspath(folder)}/{_FILE}")  # join takes longer than the rest, for each commit
 
-    @staticmethod
-    def copy(source: Path, target: Path, mark: bytes = b"") -> bool:
-        """Copy an index in its current state, also while it is written; return whether that succeeded.
+    def copy(self, target: Path, mark: bytes = b"") -> bool:
+        """Copy the file in its current state, also while it is written; return whether that succeeded.
 
         Args:
-            source: The folder of the index.
             target: The folder of the copy, which must not contain an index.
             mark: What tells the copy from others.
         """
+        if self._path is None:
+            return False
         made = target / _FILE
         try:
             target.mkdir(parents=True, exist_ok=True)
-            copy_store(source / _FILE, made, mark)
+            copy_store(self._path, made, mark)
         except (OSError, StorageError):
             with suppress(OSError):
                 delete_store(made)
@@ -174,7 +174,7 @@ class LexicalIndex:
         Args:
             first_row: The row of the first text, at most :attr:`rows`.
             texts: One text per row.
-            mark: What tells the file with these rows from others.
+            mark: What tells the file with these rows from others, also if it had them before and no more.
 
         Raises:
             InvalidInputError: If rows before ``first_row`` are missing.
@@ -188,7 +188,7 @@ class LexicalIndex:
                 raise InvalidInputError(
                     f"cannot index row {first_row} before rows {self._rows} to {first_row - 1}; add those first"
                 )
-            if first_row + len(texts) <= self._rows:
+            if not texts or first_row + len(texts) < self._rows:
                 return
             if not self._stores or (len(self._stores) == 1 and self._path is not None and not self._writable):
                 self._stores.append(PostingStore(first=self._rows))

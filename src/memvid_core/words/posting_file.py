@@ -17,6 +17,7 @@ from memvid_core.words.chunks import checksum
 
 __all__ = [
     "SCHEMA",
+    "WRITE_MARK",
     "WRITE_STATE",
     "State",
     "Tail",
@@ -34,6 +35,7 @@ CREATE TABLE blocks (first INTEGER PRIMARY KEY, sum INTEGER NOT NULL, data BLOB 
 CREATE TABLE postings (number INTEGER PRIMARY KEY, lists BLOB NOT NULL, places BLOB NOT NULL);
 CREATE TABLE tail (row INTEGER PRIMARY KEY, tokens TEXT NOT NULL, spellings TEXT NOT NULL, sum INTEGER NOT NULL)"""
 WRITE_STATE: Final = "INSERT OR REPLACE INTO meta VALUES ('state', ?), ('mark', ?)"
+WRITE_MARK: Final = "INSERT OR REPLACE INTO meta VALUES ('mark', ?)"
 _BUSY_SECONDS: Final = 300  # another process may be indexing a large batch
 _STATE: Final = struct.Struct("<QQQQ")  # revision, rows, checksum of the blocks, next number of a chunk
 
@@ -113,7 +115,7 @@ def copy_store(source: Path, target: Path, mark: bytes) -> None:
         with closing(_connect_reader(source)) as opened, closing(sqlite3.connect(target)) as copied:
             opened.backup(copied)
             with copied:
-                copied.execute("INSERT OR REPLACE INTO meta VALUES ('mark', ?)", (mark,))
+                copied.execute(WRITE_MARK, (mark,))
     except sqlite3.Error as error:
         raise StorageError(f"cannot copy the lexical index {source} to {target}: {error}") from error
 

@@ -30,7 +30,7 @@ from memvid_core.words.chunks import Chunk, Directory, Lists, PostingBlock, chec
 from memvid_core.words.loaded_store import LoadedStore
 from memvid_core.words.near import Vocabulary
 from memvid_core.words.posting_block import BLOCK_ROWS, LAST_PLACE, MAX_COUNT, BlockBuilder, Memo
-from memvid_core.words.posting_file import WRITE_STATE, State, sum_of_blocks, sum_of_row
+from memvid_core.words.posting_file import WRITE_MARK, WRITE_STATE, State, sum_of_blocks, sum_of_row
 
 __all__ = ["PLACE_BITS", "Matches", "PostingStore"]
 
@@ -102,7 +102,7 @@ class PostingStore(LoadedStore):
         Args:
             first_row: The row of the first text.
             texts: One text per row.
-            mark: What :meth:`mark` returns from then on.
+            mark: What :meth:`mark` returns from then on, unless there are more rows than these.
 
         Raises:
             IndexStaleError: If the file is damaged or has lost rows; pass those rows again.
@@ -112,6 +112,8 @@ class PostingStore(LoadedStore):
             indexed = self.rows - first_row
             if indexed < 0:
                 raise IndexStaleError(f"{self._name} has lost the rows from {self.rows} on; index them again")
+            if indexed == len(texts):
+                self._sqlite.execute(WRITE_MARK, (mark,))
             texts = texts[indexed:]
             if not texts:
                 return

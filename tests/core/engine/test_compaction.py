@@ -400,24 +400,27 @@ class TestWords:
         with Memory.open(memory.path, embedder=embed) as other:
             self.assert_found(other)
 
+    @pytest.mark.parametrize("step", ["rewrite", "catch_up"])
     def test_the_words_of_what_was_committed_meanwhile_are_there(
-        self, memory: Memory, path: Path, monkeypatch: pytest.MonkeyPatch
+        self, memory: Memory, path: Path, monkeypatch: pytest.MonkeyPatch, step: str
     ) -> None:
         self.assert_found(memory)
-        original = compaction._Compaction.catch_up
+        original = getattr(compaction._Compaction, step)
 
-        def busy(self: Any) -> bool:
+        def busy(self: Any, *given: Any) -> Any:
             with Memory.open(path, "a", embedder=embed) as other:
                 for i in range(40, 80):
                     other.add(f"common word{i}", ids=str(i))
                 other.delete(["1", "50"])
-            return original(self)
+            return original(self, *given)
 
-        monkeypatch.setattr(compaction._Compaction, "catch_up", busy)
+        monkeypatch.setattr(compaction._Compaction, step, busy)
         memory.compact()
         self.no_question_feeds(monkeypatch)
         assert "50" not in memory.ids()
         self.assert_found(memory)
+        with Memory.open(path, embedder=embed) as other:
+            self.assert_found(other)
 
     def test_words_that_nobody_asked_for_are_not_indexed(self, memory: Memory) -> None:
         memory.compact()

@@ -88,3 +88,20 @@ def test_an_index_from_before_is_identified_by_its_next_commit(
             assert memory.search(VECTORS[COMMON], k=1)[0].id == str(COMMON)
             memory.add("one more", ids=f"more{number}", vectors=-LAST)
             assert memory._indexed.index.catalog.state("vector_total") is not None
+
+
+def test_what_a_version_without_sums_adds_meanwhile_is_neither_refused_nor_lost(
+    copies: Callable[[int], tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, _ = copies(2)
+    for number in range(2):
+        with monkeypatch.context() as patch, Memory.open(here, "a", embedder="given") as memory:
+            patch.setattr(VectorIndex, "total", lambda *_: None)
+            memory.add("one more", ids=f"more{number}", vectors=-VECTORS[[number]])
+        with Memory.open(here, embedder="given") as memory:
+            index = memory._indexed.index
+            assert memory.search(-VECTORS[number], k=1)[0].id == f"more{number}"
+            assert memory._indexed.index is index, "it was made again"
+    with Memory.open(here, "a", embedder="given") as memory:
+        memory.add("the last", ids="end", vectors=-LAST)
+        assert memory.search(-LAST[0], k=1)[0].id == "end"

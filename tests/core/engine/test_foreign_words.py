@@ -83,6 +83,32 @@ def test_words_of_another_state_are_not_searched(
             assert sorted(hit.id for hit in memory.search(topic, 20, mode="lexical")) == sorted(wanted)
 
 
+def test_a_compaction_takes_no_words_of_another_state_along(states: Path) -> None:
+    path = copied(states / "after", "compacted")
+    shutil.copy2(folder_of(states / "aside") / WORDS, folder_of(path) / WORDS)
+    with Memory.open(path, "a", embedder=embed) as memory:
+        memory.compact()
+    with Memory.open(path, embedder=embed) as memory:
+        assert not memory.search("shock", mode="lexical")
+        assert sorted(hit.id for hit in memory.search("engine", mode="lexical")) == ["engine0", "engine1", "engine2"]
+
+
+def test_words_of_rows_after_the_recorded_commit_are_not_searched(states: Path) -> None:
+    """A version that recorded no commit has added them."""
+    path = copied(states / "before", "added")
+    words = folder_of(path) / WORDS
+    with closing(sqlite3.connect(words)) as sqlite:
+        mark = sqlite.execute("SELECT value FROM meta WHERE name = 'mark'").fetchone()
+    shutil.copy2(folder_of(states / "after") / WORDS, words)
+    with closing(sqlite3.connect(words)) as sqlite, sqlite:
+        sqlite.execute("UPDATE meta SET value = ? WHERE name = 'mark'", mark)
+    with Memory.open(path, "a", embedder=embed) as memory:
+        assert len(memory.search("wing", 20, mode="lexical")) == 12
+        memory.add([f"boundary {n}" for n in range(3)])
+        assert not memory.search("engine", mode="lexical")
+        assert len(memory.search("boundary", mode="lexical")) == 3
+
+
 def test_words_are_trusted_again_after_each_way_in_which_they_are_written(states: Path, tmp_path: Path) -> None:
     path = tmp_path / "m.mp4"
     shutil.copy2(states / "before", path)

@@ -77,8 +77,8 @@ Questions = Sequence[tuple[ShardRef, tuple[Any, ...]]]
 class Executor(Protocol):
     """What asks the shards of a library.
 
-    One whose messages take longer than a shard takes to read some records in vain says so with an attribute ``distant``
-    that is true: then shards are asked in fewer rounds, and send more.
+    If a message takes longer than reading some records in vain, an executor can have an attribute ``distant`` that is
+    true: then a search asks the shards in fewer rounds, and they send more.
     """
 
     def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:

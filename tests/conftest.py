@@ -9,6 +9,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from _pytest.unraisableexception import collect_unraisable  # no public name
 
 ROOT = Path(__file__).resolve().parent.parent
 SELDOM = (20_000, 20, 50)
@@ -75,6 +76,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Search for garbage at the end of a test that leaves some, while what it is allowed to leave is no error."""
     if any("Unraisable" in text for mark in item.iter_markers("filterwarnings") for text in mark.args):
         gc.collect()
+        collect_unraisable(item.config)  # pytest did so before; or the next test is told, which may leave nothing
 
 
 @pytest.fixture(scope="session")

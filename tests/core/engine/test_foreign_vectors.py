@@ -59,6 +59,19 @@ def vectors_of(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("commits", [1, 10])
+def test_an_index_of_its_own_memory_is_not_made_again(copies: Callable[[int], tuple[Path, Path]], commits: int) -> None:
+    here, _ = copies(commits)
+    [catalog] = Path(f"{here}.index").glob("*/catalog.sqlite")
+    before = catalog.stat().st_ino
+    for number in range(3):
+        with Memory.open(here, "a", embedder="given") as memory:
+            memory.add([f"more {number}"] * 12, vectors=VECTORS[12 * number : 12 * (number + 1)])
+        with Memory.open(here, embedder="given") as memory:
+            assert memory.search(LAST[0], k=1)[0].id == "last"
+    assert catalog.stat().st_ino == before
+
+
+@pytest.mark.parametrize("commits", [1, 10])
 @pytest.mark.parametrize("what", ["searched", "written"])
 def test_those_of_a_copy_that_went_another_way_are_not_searched(
     copies: Callable[[int], tuple[Path, Path]], commits: int, what: str

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypeGuard, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -32,6 +32,7 @@ __all__ = [
     "VectorDtype",
     "Vectors",
     "VerifyReport",
+    "is_fittable",
     "plain_query",
 ]
 
@@ -345,6 +346,14 @@ class FittableEmbedder(Embedder, Protocol):
     def load(self, data: bytes) -> None:
         """Load the fit of another instance; raise ``EmbeddingError`` and change nothing if the bytes are damaged."""
         ...
+
+
+_OF_FITTABLE: Final = tuple(name for name in dir(FittableEmbedder) if not name.startswith("_"))
+
+
+def is_fittable(embedder: object) -> TypeGuard[FittableEmbedder]:
+    """Return what ``isinstance(embedder, FittableEmbedder)`` does, which takes Python 3.11 twenty times as long."""
+    return all(hasattr(embedder, name) for name in _OF_FITTABLE)
 
 
 # What `words/analyzer` reads as syntax.

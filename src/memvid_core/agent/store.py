@@ -13,7 +13,7 @@ from memvid_core.agent.passages import asked_of
 from memvid_core.agent.records import AGENT, Draft, kind_of
 from memvid_core.errors import DamagedFrameError, EmbeddingError
 from memvid_core.memory import Memory
-from memvid_core.model import Embedder, FittableEmbedder, Hit, Record, plain_query
+from memvid_core.model import Embedder, Hit, Record, is_fittable, plain_query
 
 __all__ = ["Changes", "Store"]
 
@@ -141,7 +141,7 @@ class Store:
         queries: Any = list(texts)
         if self._given is not None:
             queries = np.stack([self._given.embed_query(text) for text in texts])
-        elif isinstance(self.embedder, FittableEmbedder):  # questions as texts: many at once cost less
+        elif is_fittable(self.embedder):  # questions as texts: many at once cost less
             queries = self.embedder.embed_documents(queries)
         found = self.memory.search_many(queries, k, {**where, f"{AGENT}.kind": {"$eq": "item"}})
         return [[hit for hit in hits if kind_of(hit.record) == "item"] for hits in found]
@@ -209,7 +209,7 @@ class Store:
 
     def _waits_for_a_model(self) -> bool:
         embedder = self.memory.embedder
-        return embedder is not None and not isinstance(embedder, FittableEmbedder)
+        return embedder is not None and not is_fittable(embedder)
 
     def _embedded(self, texts: Sequence[str]) -> dict[str, Any]:
         embedder = self.embedder

@@ -10,7 +10,7 @@ from memvid_core.embedding.builtin import HashingEmbedder
 from memvid_core.embedding.identity import same_embedder
 from memvid_core.embedding.models import load_model
 from memvid_core.errors import Action, EmbedderMismatchError, EmbedderWarning, Hint, InvalidInputError
-from memvid_core.model import GIVEN, Embedder, FittableEmbedder
+from memvid_core.model import GIVEN, Embedder, is_fittable
 
 __all__ = ["as_embedder", "choose_embedder"]
 
@@ -116,7 +116,7 @@ def choose_embedder(
             f"this memory was written by {recorded!r}, not by {chosen.name!r}; their vectors cannot be compared",
             hint=Hint(Action.FORCE, {"embedder": recorded}),
         )
-    return chosen.clone() if isinstance(chosen, FittableEmbedder) else chosen
+    return chosen.clone() if is_fittable(chosen) else chosen
 
 
 def _recorded(recorded: str, has_vectors: bool) -> Embedder | None:

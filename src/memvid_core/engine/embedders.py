@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memvid_core.embedding import as_embedder, choose_embedder
-from memvid_core.model import GIVEN, Embedder, FittableEmbedder
+from memvid_core.model import GIVEN, Embedder, is_fittable
 
 __all__ = ["existing_embedder", "new_embedder"]
 
@@ -25,7 +25,7 @@ def new_embedder(embedder: object, *, exact: bool) -> Embedder | None:
     if isinstance(embedder, str) and embedder == GIVEN:
         return None
     made = as_embedder(embedder, exact=exact)
-    if not isinstance(made, FittableEmbedder):
+    if not is_fittable(made):
         return made
     copy = made.clone()
     if made.fitted:

@@ -21,7 +21,7 @@ from memvid_core.engine import fusion
 from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.errors import DamagedFrameError
-from memvid_core.model import FittableEmbedder
+from memvid_core.model import is_fittable
 from memvid_core.system.atomic_files import write_file
 from memvid_core.words.scores import Ranking
 
@@ -269,7 +269,7 @@ def _path(index: IndexFolder) -> Path | None:
 def _key(snapshot: Snapshot, index: IndexFolder) -> str:
     """Return what the evidence depends on; another key means that it is outdated."""
     model = index.catalog.model_number(snapshot.commit)
-    kind = snapshot.embedder.name if isinstance(snapshot.embedder, FittableEmbedder) else ""
+    kind = snapshot.embedder.name if is_fittable(snapshot.embedder) else ""
     return f"{_VERSION} {snapshot.record_count.bit_length()} {model or 0} {kind}"
 
 

@@ -26,7 +26,7 @@ from memvid_core.engine.settings import EngineSettings
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import ClosedError, IndexStaleError, MemvidError, StorageError
 from memvid_core.journal import Batch, Cursor, Journal
-from memvid_core.model import Embedder, FittableEmbedder, Index
+from memvid_core.model import Embedder, Index, is_fittable
 from memvid_core.system.telemetry import measured
 
 __all__ = ["IndexedJournal"]
@@ -69,7 +69,7 @@ class IndexedJournal:
     ) -> None:
         self.settings = engine_settings.DEFAULTS if settings is None else settings
         """Tuning constants."""
-        self.word_embedder = isinstance(embedder, FittableEmbedder)
+        self.word_embedder = is_fittable(embedder)
         """Whether the vectors are made of words alone, as the built-in embedder's are."""
         self.on_commit: Callable[[int], None] | None = None
         """Called with the number of each commit that is made here, while the lock is held."""
@@ -395,7 +395,7 @@ class IndexedJournal:
         current = self._current
         with current.lock:
             current.embedder = embedder
-            self.word_embedder = isinstance(embedder, FittableEmbedder)
+            self.word_embedder = is_fittable(embedder)
             current.indexer = Indexer(current.epoch, embedder, current.show_progress)
             current.snapshot = replace(current.snapshot, embedder=current.indexer.embedder_at(current.snapshot.commit))
 

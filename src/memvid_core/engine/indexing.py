@@ -27,7 +27,7 @@ from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.errors import EmbeddingError, IndexStaleError
 from memvid_core.journal import Cursor, Entry, Known
 from memvid_core.journal.entries import Row
-from memvid_core.model import Embedder, FittableEmbedder
+from memvid_core.model import Embedder, is_fittable
 from memvid_core.system.progress import progress
 
 __all__ = ["Indexer", "change_of", "metadata_columns", "metadata_json"]
@@ -51,7 +51,7 @@ class Indexer:
         self._epoch = epoch
         self._embedder = embedder
         self._show_progress = show_progress
-        self._learns = isinstance(embedder, FittableEmbedder)
+        self._learns = is_fittable(embedder)
         self._learned: dict[int, Embedder] = {}
         self.with_words = False
         """Whether the texts of new commits are also added to the lexical index."""
@@ -376,7 +376,7 @@ def metadata_columns(metadata: Sequence[dict[str, object]]) -> list[str | None]:
 
 def _taught(embedder: Embedder | None, model: bytes) -> Embedder | None:
     """Return a copy of an embedder with the state in ``model``, or the embedder itself if it does not learn."""
-    if not isinstance(embedder, FittableEmbedder):
+    if not is_fittable(embedder):
         return embedder
     made = embedder.clone()
     made.load(model)

@@ -15,7 +15,7 @@ from memvid_core.engine.fusion import CANDIDATES
 from memvid_core.engine.given_synonyms import read_synonyms
 from memvid_core.engine.validation import check_count
 from memvid_core.errors import Action, Hint, InvalidInputError, QueryError
-from memvid_core.model import Embedder, FittableEmbedder, GivenSynonyms, Recency, Record
+from memvid_core.model import Embedder, GivenSynonyms, Recency, Record, is_fittable
 from memvid_core.words.bm25 import NOTHING, Extra
 
 __all__ = ["Diversity", "Fusion", "Mode", "Rerank", "SearchRequest", "Where", "default_mode"]
@@ -177,7 +177,7 @@ class SearchRequest:
         An embedder that learns embeds later, in the thread that searches, in the state of the snapshot.
         """
         text = self.to_embed
-        if text is None or embedder is None or isinstance(embedder, FittableEmbedder):
+        if text is None or embedder is None or is_fittable(embedder):
             return self
         made: object = await embedder.aembed_query(text)
         return replace(self, vector=made if isinstance(made, np.ndarray) else check_vector(made))

@@ -19,7 +19,7 @@ from memvid_core.engine.search_request import SearchRequest
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_count
 from memvid_core.errors import DamagedFrameError, QueryError, StorageError
-from memvid_core.model import Embedder, FittableEmbedder, Hit, Record, plain_query
+from memvid_core.model import Embedder, Hit, Record, is_fittable, plain_query
 from memvid_core.system.progress import progress
 from memvid_core.vectors.among import Among
 from memvid_core.words.bm25 import Shared
@@ -254,7 +254,7 @@ class SnapshotCorpus:
     def without(self, question: str, row: int) -> tuple[Ranking, Ranking]:
         """Return the lexical and the dense ranking of all rows but one, with scores in [0, 1]."""
         embedder = self._snapshot.embedder
-        own = embedder if isinstance(embedder, FittableEmbedder) else None
+        own = embedder if is_fittable(embedder) else None
         text = plain_query(question)
         vector = None if own is None else own.embed_query(text)
         mask = self._snapshot.live.copy()

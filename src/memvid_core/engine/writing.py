@@ -32,7 +32,7 @@ from memvid_core.errors import (
 )
 from memvid_core.journal import Batch
 from memvid_core.journal.frames import as_stored
-from memvid_core.model import Embedder, FittableEmbedder, Record, VectorDtype
+from memvid_core.model import Embedder, FittableEmbedder, Record, VectorDtype, is_fittable
 
 __all__ = ["GivenVectors", "Metadata", "Writer"]
 
@@ -234,7 +234,7 @@ class Writer:
         """Choose the memory's embedder; for an empty memory, fit a copy of it to the first records."""
         snapshot = self._indexed.refresh()
         request.base = request.embedder = snapshot.embedder
-        if snapshot.rows or not isinstance(snapshot.embedder, FittableEmbedder):
+        if snapshot.rows or not is_fittable(snapshot.embedder):
             return
         embedder = snapshot.embedder
         if learn and not embedder.fitted:
@@ -366,7 +366,7 @@ class Writer:
     def _learn(self, snapshot: Snapshot) -> None:
         """Fit a copy of the embedder to the records that it embedded, and rewrite these with their new vectors."""
         base = snapshot.embedder
-        assert isinstance(base, FittableEmbedder)
+        assert is_fittable(base)
         rows = np.flatnonzero(snapshot.dense)
         self._not_due = len(rows)
         records = [record for row, record in snapshot.records() if snapshot.dense[row]]
@@ -387,7 +387,7 @@ class Writer:
     def _refit(self, drop_damaged: bool) -> int:
         with self._indexed.writing() as snapshot:
             self._indexed.check_whole(drop_damaged)
-            if not isinstance(snapshot.embedder, FittableEmbedder):
+            if not is_fittable(snapshot.embedder):
                 raise InvalidInputError("this memory's embedder does not learn from texts; only the built-in one does")
             records = [record for _, record in snapshot.records()]
             if not records:

@@ -18,7 +18,7 @@ from memvid_core.library.manifest import Description, ShardEntry
 from memvid_core.library.objects import Objects, digest_of_file
 from memvid_core.library.partitions import Summaries
 from memvid_core.memory import Memory, session_of
-from memvid_core.model import GIVEN, Embedder, FittableEmbedder, Index, Record
+from memvid_core.model import GIVEN, Embedder, Index, Record, is_fittable
 
 __all__ = ["Built", "Given", "ShardBuilder", "claimed", "combined", "fitted_embedder"]
 
@@ -227,7 +227,7 @@ def fitted_embedder(
     Returns:
         The embedder, and all records.
     """
-    if not isinstance(embedder, FittableEmbedder) or embedder.fitted:
+    if not is_fittable(embedder) or embedder.fitted:
         return embedder, records
     if isinstance(records, Sequence):
         some, rest = records[:: max(1, -(-len(records) // sample))], iter(records)

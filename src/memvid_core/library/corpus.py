@@ -18,7 +18,7 @@ from memvid_core.errors import DamagedLibraryError
 from memvid_core.library.manifest import StoredEvidence, StoredTotals
 from memvid_core.library.remembered import Remembered
 from memvid_core.library.shards import Asking, ShardsFailed
-from memvid_core.model import Embedder, FittableEmbedder, Record, plain_query
+from memvid_core.model import Embedder, Record, is_fittable, plain_query
 
 __all__ = ["LibraryCorpus", "Vectors", "learned_evidence", "totals_of"]
 
@@ -61,7 +61,7 @@ class LibraryCorpus:
     @property
     def word_embedder(self) -> bool:
         """Whether the vectors are the built-in embedder's."""
-        return isinstance(self.embedder, FittableEmbedder)
+        return is_fittable(self.embedder)
 
     @property
     def has_vectors(self) -> bool:
@@ -200,7 +200,7 @@ class LibraryCorpus:
         """Return the lexical and the dense ranking of all rows but one for each of some questions, in a few rounds."""
         texts = [plain_query(question) for question, _ in questions]
         self._words.count(texts)
-        own = self.embedder if isinstance(self.embedder, FittableEmbedder) else None
+        own = self.embedder if is_fittable(self.embedder) else None
         asked = []
         for text in texts:
             vector = None if own is None else own.embed_query(text)

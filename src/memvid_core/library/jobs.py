@@ -13,7 +13,7 @@ from memvid_core.library.remote import objects_at
 from memvid_core.library.reports import BuildReport
 from memvid_core.library.state import Change
 from memvid_core.library.writing import LibraryWriting
-from memvid_core.model import Embedder, FittableEmbedder, Index
+from memvid_core.model import Embedder, Index, is_fittable
 
 __all__ = ["Built", "Job", "SharedBuild", "shared_build"]
 
@@ -72,11 +72,11 @@ class SharedBuild:
     def unfitted(self) -> bool:
         """Whether the embedder learns, and this build is the one in which it does."""
         embedder = self._embedder
-        return not self._state.manifest.shards and isinstance(embedder, FittableEmbedder) and not embedder.fitted
+        return not self._state.manifest.shards and is_fittable(embedder) and not embedder.fitted
 
     def fit(self, texts: Sequence[str]) -> None:
         """Fit the embedder to a sample of texts, before the first job."""
-        assert isinstance(self._embedder, FittableEmbedder)
+        assert is_fittable(self._embedder)
         fitted = self._embedder.clone()
         fitted.fit(texts)
         if fitted.fitted:

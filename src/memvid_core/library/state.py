@@ -44,7 +44,7 @@ from memvid_core.library.remembered import Remembered
 from memvid_core.library.replacing import replaced_rows
 from memvid_core.library.shards import Asking, Shards, ShardsFailed
 from memvid_core.library.waiting import TRIES, pause, waits
-from memvid_core.model import Embedder, FittableEmbedder, Index
+from memvid_core.model import Embedder, Index, is_fittable
 
 __all__ = ["LARGEST_MODEL", "Change", "Place", "State", "committed", "on_newest", "open_state", "replaced"]
 
@@ -160,7 +160,7 @@ def _embedder(place: Place, manifest: Manifest) -> Embedder | None:
         DamagedLibraryError: Its state is missing or damaged.
     """
     embedder = existing_embedder(place.embedder, place.description.embedder)
-    if manifest.model and isinstance(embedder, FittableEmbedder):
+    if manifest.model and is_fittable(embedder):
         embedder.load(read_checked(place.objects, "models", manifest.model, LARGEST_MODEL))
     return embedder
 
@@ -386,7 +386,7 @@ def _in_order(old: list[ShardEntry], new: list[ShardEntry], merged: Mapping[str,
 def _model(place: Place, base: Manifest, change: Change) -> str:
     """Return the name of the model of the next version, which is written if it is new."""
     embedder = change.embedder
-    if base.shards or not change.built.entries or not isinstance(embedder, FittableEmbedder) or not embedder.fitted:
+    if base.shards or not change.built.entries or not is_fittable(embedder) or not embedder.fitted:
         return base.model
     return write_checked(place.objects, "models", embedder.dump())
 

@@ -26,7 +26,7 @@ from memvid_core.journal import Batch, Entry, Header, Journal
 from memvid_core.journal.copying import check_known, copy_journal
 from memvid_core.journal.frames import encode_rows
 from memvid_core.journal.pictures import film_in
-from memvid_core.model import GIVEN, Damage, Embedder, FittableEmbedder, VectorDtype
+from memvid_core.model import GIVEN, Damage, Embedder, VectorDtype, is_fittable
 from memvid_core.video import FrameCodec
 from memvid_core.video.film import Film
 
@@ -105,7 +105,7 @@ class TargetVectors:
 
 
 def _embedded(entry: Entry, embedder: Embedder) -> list[tuple[NDArray[np.int64], NDArray[Any]]]:
-    if entry.model is not None and isinstance(embedder, FittableEmbedder):
+    if entry.model is not None and is_fittable(embedder):
         embedder.load(entry.model)
     if not entry.rows:
         return []

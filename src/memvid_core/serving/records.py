@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memvid_core.errors import FilterError, InvalidInputError, ReadOnlyError, RecordNotFoundError
 from memvid_core.memory import Memory
-from memvid_core.model import FittableEmbedder, GivenSynonyms, Hit, Record
+from memvid_core.model import GivenSynonyms, Hit, Record, is_fittable
 from memvid_core.serving.words import note_id
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class ServedRecords:
     def _vectors(self, named: Mapping[str, str]) -> dict[str, Any]:
         """Embed new texts before the lock is taken, if an embedder does so independently of the memory."""
         embedder = self.memory.embedder
-        if embedder is None or isinstance(embedder, FittableEmbedder) or not (new := self._new(named)):
+        if embedder is None or is_fittable(embedder) or not (new := self._new(named)):
             return {}
         return dict(zip(new, embedder.embed_documents(list(new.values())), strict=True))
 

@@ -145,9 +145,9 @@ def refuse_links(path: Path) -> None:
         sqlite3.DatabaseError: If it is not a regular file.
     """
     for suffix in SUFFIXES:
-        file = path.with_name(path.name + suffix)
+        file = f"{path}{suffix}"  # not as Path, which takes five times as long, four times for each connection
         try:
-            mode = file.lstat().st_mode
+            mode = os.lstat(file).st_mode
         except FileNotFoundError:
             continue
         if not stat.S_ISREG(mode):

@@ -42,8 +42,8 @@ def asked_together(rows: Sequence[int], shared: Shared | None) -> list[tuple[Sha
         shared: The statistics of the words of the question; None if it has none.
     """
     words = None if shared is None else shared._replace(bar=Bar())
-    found, best, total = Found(), Found(), max(sum(rows), 1)
-    return [(words, Among(number, count / total, found, best)) for number, count in enumerate(rows)]
+    found, best, exact, total = Found(), Found(), Found(), max(sum(rows), 1)
+    return [(words, Among(number, count / total, found, best, exact)) for number, count in enumerate(rows)]
 
 
 class SharedWords:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -58,7 +59,7 @@ class LibraryCorpus:
         self.rows = asking.shards.rows
         self.embedder, self.recorded, self.metric = vectors.embedder, vectors.recorded, vectors.metric
 
-    @property
+    @cached_property
     def word_embedder(self) -> bool:
         """Whether the vectors are the built-in embedder's."""
         return is_fittable(self.embedder)
@@ -124,14 +125,14 @@ class LibraryCorpus:
         Shards without deleted rows are not asked for places.
         """
         shards, kept = self._asking.shards, self._kept
-        thinned = np.diff(shards.bases) > np.diff(shards.live_bases)
+        thin = places[shards.thinned[shards.holders(places)]] if shards.thinned.any() else places[:0]
         wanted = (
-            vectors[~np.isin(vectors, kept.vector_rows)],
-            np.array(
-                [row for row in places[thinned[shards.holders(places)]].tolist() if row not in kept.places], np.int64
-            ),
+            kept.without_vectors(vectors),
+            np.array([row for row in thin.tolist() if row not in kept.places], np.int64),
             np.array([row for row in records.tolist() if row not in kept.records], np.int64),
         )
+        if not any(map(len, wanted)):
+            return
         numbers = [shards.holders(rows) for rows in wanted]
         arguments = {
             number: tuple(
@@ -231,20 +232,29 @@ class _Kept:
     def __init__(self) -> None:
         self.places: dict[int, int] = {}  # of rows of shards with deleted ones
         self.records: dict[int, Record] = {}
-        self.vector_rows = np.zeros(0, np.int64)  # ascending
+        self._vector_rows = np.zeros(0, np.int64)  # ascending
         self._matrix = np.zeros((0, 0), np.float32)
 
     def add_vectors(self, rows: NDArray[np.int64], matrix: NDArray[np.float32]) -> None:
         """Keep the vectors (n, d) of more rows."""
         if len(rows):
-            every = np.concatenate([self.vector_rows, rows])
+            every = np.concatenate([self._vector_rows, rows])
             order = np.argsort(every)
             self._matrix = np.concatenate([self._matrix, matrix])[order] if len(self._matrix) else matrix[order]
-            self.vector_rows = every[order]
+            self._vector_rows = every[order]
+
+    def without_vectors(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows whose vectors are not known."""
+        known = self._vector_rows
+        if not len(known):
+            return rows
+        at = np.minimum(np.searchsorted(known, rows), len(known) - 1)
+        unknown: NDArray[np.int64] = rows[known[at] != rows]
+        return unknown
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors (n, d) of rows, all of which are known."""
-        return self._matrix[np.searchsorted(self.vector_rows, rows)]
+        return self._matrix[np.searchsorted(self._vector_rows, rows)]
 
 
 class _Counter:

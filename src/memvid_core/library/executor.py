@@ -26,6 +26,7 @@ from memvid_core.library.remote import objects_at
 from memvid_core.library.thread_costs import SOON, ThreadCosts
 from memvid_core.memory import Memory, session_of
 from memvid_core.model import Index
+from memvid_core.system.shared_work import sharing_cores, usable_cores
 
 __all__ = ["Executor", "Failure", "Questions", "ShardRef", "ThreadExecutor", "opened_shard"]
 
@@ -119,7 +120,7 @@ class ThreadExecutor:
             if number is not None and not (type(number) is int and number > 0):
                 raise InvalidInputError(f"{name} is a positive number, not {number!r}")
         limit, small = (_default_open(_MOST), _default_open(_MOST_SMALL)) if open_shards is None else (open_shards, 0)
-        self._threads = min(limit, threads or min(32, 2 * (os.cpu_count() or 1)))
+        self._threads = min(limit, threads or min(32, 2 * usable_cores()))
         self._shards = OpenShards(limit, small, _SMALL)
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
@@ -148,18 +149,20 @@ class ThreadExecutor:
         def answer_some() -> None:  # a task a shard would take longer than small shards do
             begun = _PROCESSOR_TIME()
             try:
-                while True:
-                    try:
-                        at = left.popleft()
-                    except IndexError:
-                        return
-                    answers[at] = self._answer(questions[at][0], call, questions[at][1])
+                with sharing_cores(sharing):
+                    while True:
+                        try:
+                            at = left.popleft()
+                        except IndexError:
+                            return
+                        answers[at] = self._answer(questions[at][0], call, questions[at][1])
             finally:
                 spent.append(_PROCESSOR_TIME() - begun)
 
         most = min(self._threads, len(questions))
         costs = self._costs.setdefault(_kind(call, questions), ThreadCosts())
         few, soon = costs.threads(len(questions), most) if all(opened) else (most, SOON)
+        sharing = few if few > 1 or len(questions) == 1 else usable_cores()  # who is to answer alone uses one core
         try:
             tasks = [pool.submit(answer_some) for _ in range(few)]
             done, late = wait(tasks, timeout if few == most else min(soon, soon if timeout is None else timeout))

@@ -51,6 +51,8 @@ class Shards:
         self.executor = executor
         self.bases: NDArray[np.int64] = np.cumsum([0, *(entry.rows for entry in entries)], dtype=np.int64)
         self.live_bases: NDArray[np.int64] = np.cumsum([0, *(entry.live for entry in entries)], dtype=np.int64)
+        self.thinned: NDArray[np.bool_] = np.diff(self.bases) > np.diff(self.live_bases)
+        """Which shards have deleted rows, (shards,)."""
         self.word_counts: dict[str, int] = {}
         """The number of live rows of tokens, as far as every shard has counted them."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Final
+
+from memvid_core.system.shared_work import usable_cores
 
 __all__ = ["SOON", "ThreadCosts"]
 
@@ -57,7 +58,7 @@ class ThreadCosts:
             alone = self._asked % 2 == 0
         elif self._asked % _AGAIN == 0:
             alone = not alone
-        several = min(most, os.cpu_count() or 1, 1 + int(work / _WORTH))
+        several = min(most, usable_cores(), 1 + int(work / _WORTH))
         return 1 if alone and work <= _MUCH else several, min(max(SOON, _LONGER * work), _LONGER * _MUCH)
 
     def learn(self, threads: int, seconds: float) -> None:

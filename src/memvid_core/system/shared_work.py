@@ -9,19 +9,56 @@ from __future__ import annotations
 
 import _thread
 import os
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
-__all__ = ["run_together", "split_over_cores"]
+__all__ = ["run_together", "sharing_cores", "split_over_cores", "usable_cores"]
 
 T = TypeVar("T")
 
 _MOST_HELPERS: Final = 3
+
+
+class _Shared(threading.local):
+    """With how many threads this one shares the cores."""
+
+    threads = 1
+
+
+_shared = _Shared()
+
+
+def usable_cores() -> int:
+    """Return how many cores this thread may run on: in a container, or under ``taskset``, not all of the machine's."""
+    affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return os.cpu_count() or 1 if affinity is None else len(affinity(0))
+
+
+@contextmanager
+def sharing_cores(threads: int) -> Iterator[None]:
+    """Let this thread split work over its share of the cores only.
+
+    Args:
+        threads: How many threads, this one included, share the cores during the block.
+
+    Example:
+        >>> parts = []
+        >>> with sharing_cores(usable_cores()):
+        ...     split_over_cores(lambda first, last: parts.append((first, last)), 100)
+        >>> parts
+        [(0, 100)]
+    """
+    before, _shared.threads = _shared.threads, threads
+    try:
+        yield
+    finally:
+        _shared.threads = before
 
 
 class _Task:
@@ -63,7 +100,7 @@ class _Helpers:
 
     def offer(self, tasks: deque[_Task], count: int) -> None:
         """Let up to ``count`` helpers take part, one less than there are cores; one on a single core."""
-        wanted = min(count, max(1, (os.cpu_count() or 1) - 1), _MOST_HELPERS)
+        wanted = min(count, max(1, usable_cores() - 1), _MOST_HELPERS)
         for _ in range(wanted):
             self._offers.put(tasks)
         while self._threads < wanted:
@@ -123,13 +160,13 @@ def _end(tasks: deque[_Task], every: Sequence[_Task]) -> None:
 
 
 def split_over_cores(work: Callable[[int, int], None], count: int) -> None:
-    """Call ``work(start, stop)`` on even parts of ``range(count)``, one for each core.
+    """Call ``work(start, stop)`` on even parts of ``range(count)``, one for each core that this thread may use.
 
     Args:
         work: The function; NumPy releases the interpreter lock in it, or it waits for the disk.
         count: How many pieces there are; fewer than two run in the caller's thread alone.
     """
-    cores = min(os.cpu_count() or 1, _MOST_HELPERS + 1, count)
+    cores = min(usable_cores() // _shared.threads, _MOST_HELPERS + 1, count)
     if cores < 2:
         work(0, count)
         return

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.vectors.exact import kth_best
+from memvid_core.vectors.exact import Reached, kth_best
 
 __all__ = ["Among", "Found"]
 
@@ -43,12 +45,21 @@ class Among:
     Attributes:
         number: Which one.
         share: Its part of the rows of all, in (0, 1].
-        found: What all have found.
+        found: What those have found that estimate which rows to compare.
+        exact: What those have found that compare all their rows. It is kept apart: what the others leave out for it
+            would be one more share of what may be missed.
         best: The scores of the best rows that each has returned, by words or by vectors.
     """
 
-    __slots__ = ("best", "found", "number", "share")
+    __slots__ = ("best", "exact", "found", "number", "share")
 
-    def __init__(self, number: int, share: float, found: Found, best: Found | None = None) -> None:
+    def __init__(
+        self, number: int, share: float, found: Found, best: Found | None = None, exact: Found | None = None
+    ) -> None:
         self.number, self.share, self.found = number, share, found
         self.best = Found() if best is None else best
+        self.exact = Found() if exact is None else exact
+
+    def reached(self, k: int) -> Reached:
+        """Return what tells a search that compares all its rows what ``k`` rows of all such searches reach."""
+        return partial(self.exact.kth, self.number, k=k)

@@ -8,6 +8,7 @@ them and however the BLAS library splits its work.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from memvid_core.vectors.matrix import Matrix, RowStore, take
 
 __all__ = [
     "ExactSearch",
+    "Reached",
     "Rows",
     "SearchStrategy",
     "best",
@@ -29,6 +31,8 @@ __all__ = [
 ]
 
 Rows = NDArray[np.int64]
+Reached = Callable[[NDArray[np.float32]], float]
+"""Takes note of the best scores of one of several indexes; returns the k-th best of all, or the least of fewer."""
 
 
 class _Room(threading.local):
@@ -179,18 +183,36 @@ def _piece(store: RowStore, copy: Matrix | None, rows: Rows | int, start: int, s
 
 
 def exact_candidates(
-    query: Matrix, k: int, rows: int, passing: Rows | None, store: RowStore, copy: Matrix | None = None
+    query: Matrix,
+    k: int,
+    rows: int,
+    passing: Rows | None,
+    store: RowStore,
+    copy: Matrix | None = None,
+    reached: Reached | None = None,
 ) -> Rows:
-    """Compare every row; return at least the best k of the first ``rows`` rows that pass (None: of all), ascending."""
+    """Compare every row; return at least the best k of the first ``rows`` rows that pass (None: of all), ascending.
+
+    With ``reached``, rows are left out that are not among the best k of all indexes.
+    """
     slack = slack_of(store)
     if passing is None:
-        return near_best(compare(query, rows, store, copy), k, slack)
+        return _kept(compare(query, rows, store, copy), k, slack, reached)
     first, last = (0, rows) if copy is None or not len(passing) else (int(passing[0]), int(passing[-1]) + 1)
     if 2 * len(passing) > last - first:  # reading on is cheaper than picking
         scores = compare(query, last - first, store, None if copy is None else copy[first:last])
         some = scores if len(passing) == len(scores) else scores[passing - first]
-        return passing[near_best(some, k, slack)]
-    return passing[near_best(compare(query, passing, store, copy), k, slack)]
+        return passing[_kept(some, k, slack, reached)]
+    return passing[_kept(compare(query, passing, store, copy), k, slack, reached)]
+
+
+def _kept(scores: NDArray[np.float32], k: int, slack: float, reached: Reached | None) -> Rows:
+    """Return the positions of the scores that may belong to the best k here, and of all that search together."""
+    near = near_best(scores, k, slack)
+    if reached is None or not len(near):
+        return near
+    some = scores[near]
+    return near[some >= np.float32(reached(some) - slack)]
 
 
 def slack_of(store: RowStore) -> float:
@@ -268,19 +290,31 @@ class ExactSearch:
             return self._store.read(rows)
         return take(copy, rows)
 
-    def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
-        """Return at least the best k of each query; exact."""
+    def nearest(
+        self, query: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None, reached: Reached | None = None
+    ) -> Rows:
+        """Return at least the best k of a query; with ``reached``, at least those of the best k of all indexes."""
         store = self._store
-        if not self._asked and mask is None and len(queries) == 1 and self._copies(rows):
+        if not self._asked and mask is None and self._copies(rows):
             self._asked = True
-            return [near_best(self._passing(queries[0], rows), k, slack_of(store))]
-        copy = self.copy(rows)
+            return _kept(self._passing(query, rows), k, slack_of(store), reached)
+        return exact_candidates(query, k, rows, *self._looked_at(rows, mask), reached)
+
+    def _looked_at(self, rows: int, mask: NDArray[np.bool_] | None) -> tuple[Rows | None, RowStore, Matrix | None]:
+        """Return the rows that pass, where they lie, and a copy of all rows, if there is one."""
+        store, copy = self._store, self.copy(rows)
         passing = None if mask is None else np.flatnonzero(mask)
         count = rows if passing is None else len(passing)
         if copy is None and count > rows >> _FEW_SHIFT:  # one check of all is cheaper than one with every read
             store.check(rows)
+        return passing, store, copy
+
+    def candidates(self, queries: Matrix, k: int, rows: int, mask: NDArray[np.bool_] | None) -> list[Rows]:
+        """Return at least the best k of each query; exact."""
         if len(queries) == 1:
-            return [exact_candidates(queries[0], k, rows, passing, store, copy)]
+            return [self.nearest(queries[0], k, rows, mask)]
+        passing, store, copy = self._looked_at(rows, mask)
+        count = rows if passing is None else len(passing)
         wanted = rows if passing is None else passing
         slack = slack_of(store)
         found: list[Rows] = []

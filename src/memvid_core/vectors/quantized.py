@@ -80,11 +80,8 @@ def _scan_blocks(blocks: Codes, query: Codes, distances: NDArray[np.uint8]) -> N
     into = distances.reshape(-1, BLOCK_ROWS)
     for at in range(0, len(blocks), _GROUP):
         some, sums = blocks[at : at + _GROUP], into[at : at + _GROUP]
-        differing, counts, room = (
-            _scratch.differing[: len(some)],
-            _scratch.counts[: len(some)],
-            _scratch.room[: len(some)],
-        )
+        differing = _scratch.differing[: len(some)]
+        counts, room = _scratch.counts[: len(some)], _scratch.room[: len(some)]
         np.bitwise_xor(some, query, out=differing)
         np.bitwise_count(differing, out=counts)
         np.add(counts[:, 0], counts[:, 1], out=sums)
@@ -307,6 +304,8 @@ class QuantizedSearch:
         coded = self.coded(rows)
         passing = rows if mask is None else int(np.count_nonzero(mask))
         if coded is None or passing <= max(settings.DEFAULTS.few_candidates, 32 * k, rows >> 8):
+            if among is not None:
+                return [self._exact.nearest(queries[0], k, rows, mask, among.reached(k))]
             return self._exact.candidates(queries, k, rows, mask)
         if passing == rows:
             mask = None

@@ -35,6 +35,7 @@ __all__ = [
 
 CHUNK_BYTES: Final = 1 << 13
 _HEAD: Final = struct.Struct("<II")  # number of tokens, and their length in bytes
+_KEPT_SPANS: Final = 32  # of a chunk, with about half of its bytes
 
 
 def checksum(data: bytes, seed: int = 0) -> int:
@@ -93,6 +94,7 @@ class Chunk:
         postings = int(self._starts[-1])
         self.rows = np.frombuffer(data, "<u2", postings, at)
         self.counts = np.frombuffer(data, np.uint8, postings, at + 2 * postings)
+        self._spans: dict[bytes, tuple[int, int]] = {}  # a question asks for the same token several times
 
     @property
     def tokens(self) -> list[bytes]:
@@ -106,7 +108,15 @@ class Chunk:
 
     def span(self, key: bytes) -> tuple[int, int]:
         """Return start and stop of a token's rows; an empty range if the chunk lacks the token."""
-        found = self._tokens.find(b"\n" + key + b"\n")
+        known = self._spans.get(key)
+        if known is None:
+            if len(self._spans) == _KEPT_SPANS:
+                self._spans = {}
+            known = self._spans[key] = self._found(b"\n" + key + b"\n")
+        return known
+
+    def _found(self, line: bytes) -> tuple[int, int]:
+        found = self._tokens.find(line)
         if found < 0:
             return 0, 0
         number = self._tokens.count(b"\n", 0, found)

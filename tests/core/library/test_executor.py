@@ -25,6 +25,7 @@ from memvid_core.engine.shard import ShardReader
 from memvid_core.library import executor as executors
 from memvid_core.library.executor import OpenShards, Questions, ShardRef
 from memvid_core.library.objects import Objects
+from memvid_core.system.shared_work import split_over_cores
 from tests.core.embedders import embed
 from tests.core.library.libraries import plain, records
 from tests.processes import FORKS, run
@@ -294,8 +295,38 @@ class Working(ThreadExecutor):
         return super()._answer(ref, call, arguments)
 
 
+class Splitting(ThreadExecutor):
+    """Note into how many parts work is split that is done in place of asking a shard."""
+
+    def __init__(self) -> None:
+        super().__init__(threads=4)
+        self.parts: list[int] = []
+
+    def _answer(self, ref: ShardRef, call: str, arguments: tuple[Any, ...]) -> Any:
+        parts: list[int] = []
+        split_over_cores(lambda first, last: parts.append(last - first), 64)
+        self.parts.append(len(parts))
+        return super()._answer(ref, call, arguments)
+
+
+def test_only_a_single_shard_splits_its_work_over_all_cores(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
+    with Library.open(path, embedder=embed) as library, closing(Splitting()) as executor:
+        questions = [(ref, ()) for ref in library._state.shards.refs]
+        for asked, parts in ((questions, 1), (questions[:2], 2), (questions[:1], 4)):
+            executor.parts.clear()
+            executor.ask("check", asked)
+            assert executor.parts == [parts] * len(asked)
+        alone = executor._costs["check", ""]
+        while alone.threads(len(questions), 4)[0] > 1:
+            alone.learn(1, 1e-6)
+        executor.parts.clear()
+        executor.ask("check", questions)
+        assert set(executor.parts) == {1}
+
+
 def test_shards_that_take_longer_than_before_are_noticed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
     with Library.open(path, embedder=embed) as library, closing(Working(0.0)) as executor:
         questions = [(ref, ()) for ref in library._state.shards.refs]
         executor.ask("check", questions)

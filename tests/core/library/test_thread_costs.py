@@ -9,7 +9,7 @@ SHARDS, MOST = 10, 4
 
 def after(monkeypatch: pytest.MonkeyPatch, alone: float, together: float, calls: int = 200) -> list[int]:
     """Return with how many threads each of some calls was made, which take so many seconds a shard."""
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
     costs, made = ThreadCosts(), []
     for _ in range(calls):
         threads, late = costs.threads(SHARDS, MOST)
@@ -39,7 +39,7 @@ def test_much_work_is_never_left_to_one(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_what_has_changed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
     costs = ThreadCosts()
     for calls, together, chosen in ((100, 0.003, 1), (400, 0.001, MOST), (2_000, 0.003, 1)):
         for _ in range(calls):

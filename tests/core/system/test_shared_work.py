@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from memvid_core.system.shared_work import run_together, split_over_cores
+from memvid_core.system.shared_work import run_together, sharing_cores, split_over_cores, usable_cores
 
 
 def _refuse(*arguments: object) -> int:
@@ -81,6 +81,31 @@ class TestRunTogether:
         assert parts[0][0] == 0
         assert parts[-1][1] == count
         assert all(before[1] == after[0] for before, after in pairwise(parts))
+
+
+def _parts(count: int) -> int:
+    parts: list[tuple[int, int]] = []
+    split_over_cores(lambda start, stop: parts.append((start, stop)), count)
+    return len(parts)
+
+
+def test_threads_that_work_at_the_same_time_divide_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
+    found = [_parts(100)]
+    with sharing_cores(2):
+        found.append(_parts(100))
+        with sharing_cores(4):
+            found.append(_parts(100))
+        found.append(_parts(100))
+    assert [*found, _parts(100)] == [4, 2, 1, 2, 4]
+
+
+def test_only_cores_that_may_be_used_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3}, raising=False)
+    assert (usable_cores(), _parts(100)) == (1, 1)
+    monkeypatch.delattr("os.sched_getaffinity")  # as on Windows and macOS
+    assert usable_cores() == 64
 
 
 def test_work_is_shared_by_two_threads() -> None:

@@ -89,6 +89,32 @@ def test_a_search_that_begins_again_counts_its_rows_once() -> None:
     assert merged(indexes, query, 10, found, masks) == first
 
 
+def test_indexes_that_compare_every_row_leave_out_what_others_outdo() -> None:
+    rows, queries = clustered(PARTS * ROWS, 1), clustered(20, 2)
+    rows[5::40] = rows[5]  # equal scores, of which the first rows count
+    one = VectorIndex(DIMENSION, strategy="exact")
+    one.extend(0, rows)
+    indexes = [VectorIndex(DIMENSION) for _ in range(PARTS)]
+    for number, index in enumerate(indexes):
+        index.extend(0, rows[number * ROWS : (number + 1) * ROWS])
+    returned: dict[int, int] = {1: 0, 10: 0, 100: 0}
+    for query in [*queries, rows[5]]:
+        for k in returned:
+            exact = Found()
+            parts = [
+                index.search(query, k, None, Among(number, 1 / PARTS, Found(), exact=exact))
+                for number, index in enumerate(indexes)
+            ]
+            every = np.concatenate([found + number * ROWS for number, (found, _) in enumerate(parts)])
+            scores = np.concatenate([scores for _, scores in parts])
+            order = np.lexsort((every, -scores))[:k]
+            wanted, expected = one.search(query, k)
+            assert every[order].tolist() == wanted.tolist()
+            assert scores[order].tolist() == expected.tolist()
+            returned[k] += len(every)
+    assert all(count < 0.7 * PARTS * k * (len(queries) + 1) for k, count in returned.items())
+
+
 def test_what_is_known_can_be_sent_to_another_process() -> None:
     found = Found()
     found.kth(0, np.array([0.5, 0.25], np.float32), 1)

@@ -35,6 +35,7 @@ __all__ = [
     "CodeStore",
     "FileCodes",
     "RamCodes",
+    "copy_codes",
     "is_newest",
     "load_codes",
     "newest_codes",
@@ -137,6 +138,13 @@ class RamCodes:
         return self._blocks.nbytes + self._levels.nbytes
 
 
+def copy_codes(source: CodeStore, rows: int, target: CodeStore) -> None:
+    """Write the codes of the first ``rows`` rows of a store to another."""
+    for block, signs in enumerate(source.blocks(rows)):
+        numbers = np.arange(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, rows))
+        target.write(int(numbers[0]), signs.T[: len(numbers)], source.levels(numbers))
+
+
 class FileCodes:
     """Codes in two files, always of whole blocks, and in RAM once they were read: all signs, and the levels asked for.
 
@@ -150,10 +158,14 @@ class FileCodes:
         writable: Whether they may be written.
         create: Whether they are made when they are missing.
         most_bytes: Levels that take more are not kept in RAM, but read and compared each time; None: all are kept.
+        digest: What identifies the quantizer that makes them.
 
     Raises:
         StorageError: They cannot be opened.
     """
+
+    settled = 0
+    """No code is read from a video."""
 
     def __init__(
         self,
@@ -164,8 +176,9 @@ class FileCodes:
         writable: bool,
         create: bool = True,
         most_bytes: int | None = None,
+        digest: int = 0,
     ) -> None:
-        self._width = width
+        self._width, self._digest = width, digest
         self._signs, self._levels, self._sums = self._files = [
             GrowingFile(path, writable=writable, create=create) for path in _files(folder, fit)
         ]
@@ -231,6 +244,13 @@ class FileCodes:
         if len(numbers) < BLOCK_ROWS:
             self._blocks[block, :, start:stop] = signs
         return first + stop
+
+    def total(self, start: int, stop: int) -> int:
+        """Return the sum of the checksums of the codes of some rows; that from row 0 on tells what made them, too."""
+        if start >= stop:
+            return 0
+        sums = self._sums.span(_SUM_BYTES * start, _SUM_BYTES * (stop - start)).view(np.uint64)
+        return int(sums.sum(dtype=np.uint64)) + (0 if start else self._digest)
 
     def levels(self, rows: NDArray[np.int64]) -> Levels:
         """Return the levels of some rows; they are read once, and compared with their checksums."""
@@ -364,7 +384,15 @@ def load_codes(
         if directions.shape != (BITS, dimension):
             continue
         try:
-            codes = FileCodes(folder, fit, quantizer.width, writable=writable, create=False, most_bytes=most_bytes)
+            codes = FileCodes(
+                folder,
+                fit,
+                quantizer.width,
+                writable=writable,
+                create=False,
+                most_bytes=most_bytes,
+                digest=quantizer.digest,
+            )
         except (StorageError, IndexStaleError):  # another process replaced them a moment ago
             continue
         if codes.holds(rows):
@@ -389,7 +417,7 @@ def save_codes(
     """
     older = {int(name[1]) for path in named(folder, "codes-") if (name := _CODES.fullmatch(path.name))}
     fit = max([*older, *_fits(folder)], default=0) + 1
-    codes = FileCodes(folder, fit, quantizer.width, writable=True, most_bytes=most_bytes)
+    codes = FileCodes(folder, fit, quantizer.width, writable=True, most_bytes=most_bytes, digest=quantizer.digest)
     try:
         fill(codes)
         codes.flush()

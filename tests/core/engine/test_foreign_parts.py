@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from memvid_core import Hit, Memory
 from memvid_core.catalog import column_files
+from memvid_core.engine import evidence
 from memvid_core.model import Index
 from memvid_core.vectors.growing_file import load_arrays
 from memvid_core.vectors.row_totals import UNPROVEN
@@ -192,6 +193,25 @@ def test_places_of_rows_of_other_lengths_are_not_used(
                 assert hit.id == str(row)
                 assert hit.score == pytest.approx(1.0, abs=1e-3)
             assert (memory._indexed.index is index) != copied, "it is made again if it is of another state"
+
+
+def test_evidence_of_another_memory_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "LEAST", 20)
+    kept: list[Path] = []
+    learned = []
+    for name, words in (("here", 8), ("there", 80)):
+        path = tmp_path / f"{name}.mp4"
+        with Memory.create(path) as memory:
+            memory.add([" ".join(f"word{row * at % 97}" for at in range(words)) for row in range(1, 41)])
+            memory.prepare()
+            learned.append(memory.search("word3 word6", explain=True))
+        kept += Path(f"{path}.index").rglob("evidence")
+    own = kept[0].read_bytes()
+    assert own[:-1] != kept[1].read_bytes()[:-1]
+    shutil.copy2(kept[1], kept[0])
+    with Memory.open(tmp_path / "here.mp4") as memory:
+        assert memory.search("word3 word6", explain=True) == learned[0]
+    assert kept[0].read_bytes() == own
 
 
 @pytest.mark.parametrize("memories", [False], indirect=True, ids=[""])

@@ -45,6 +45,7 @@ __all__ = [
 BLOCK_ROWS: Final = 8192  # 256 KB of codes: with the temporaries of a scan they fit a core's L2 cache
 
 _BLOCK_BYTES: Final = WORDS * BLOCK_ROWS * 8
+_NOTHING: Final = 0, 0, 0
 _SUM_BYTES: Final = 16  # of a row: 8 for its signs, 8 for its levels
 
 
@@ -186,6 +187,7 @@ class FileCodes:
         self._lock = threading.Lock()
         self._blocks: Codes = np.empty((0, WORDS, BLOCK_ROWS), dtype=np.uint64)
         self._known = 0  # rows whose signs are in RAM
+        self._written = _NOTHING  # last: its first row, the row after it, and the sum of their checksums
 
     def write(self, first_row: int, signs: Codes, levels: Levels) -> None:
         """Store codes from ``first_row`` on."""
@@ -206,9 +208,11 @@ class FileCodes:
             sums = np.empty((len(levels), 2), dtype=np.uint64)
             sums[:, 0], sums[:, 1] = _sign_sums(signs.T, numbers), row_sums(levels, numbers)
             self._sums.write(first_row * _SUM_BYTES, sums.data.cast("B"))
-        self._forget(first_row)
+            self._forget(first_row)
+            self._written = first_row, first_row + len(levels), int(sums.sum(dtype=np.uint64))
 
     def _forget(self, first_row: int) -> None:
+        self._written = _NOTHING
         self._checked.forget(first_row)
         with self._lock:
             self._known = min(self._known, first_row)
@@ -249,8 +253,11 @@ class FileCodes:
         """Return the sum of the checksums of the codes of some rows; that from row 0 on tells what made them, too."""
         if start >= stop:
             return 0
-        sums = self._sums.span(_SUM_BYTES * start, _SUM_BYTES * (stop - start)).view(np.uint64)
-        return int(sums.sum(dtype=np.uint64)) + (0 if start else self._digest)
+        first, end, total = self._written
+        if (first, end) != (start, stop):
+            sums = self._sums.span(_SUM_BYTES * start, _SUM_BYTES * (stop - start)).view(np.uint64)
+            total = int(sums.sum(dtype=np.uint64))
+        return total + (0 if start else self._digest)
 
     def levels(self, rows: NDArray[np.int64]) -> Levels:
         """Return the levels of some rows; they are read once, and compared with their checksums."""

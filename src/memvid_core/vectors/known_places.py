@@ -23,7 +23,7 @@ class KnownPlaces:
     """
 
     def __init__(self) -> None:
-        self._known = NOWHERE
+        self._known, self._identity = NOWHERE, 0
         self._expected: int | None = None
 
     def expect(self, identity: int) -> None:
@@ -32,13 +32,13 @@ class KnownPlaces:
 
     def take(self, places: Places) -> None:
         """Take note of places that were made here."""
-        self._known = places
+        self._known, self._identity = places, places.digest()
 
     def identity(self, places: Places) -> int:
         """Return what identifies places, for the catalog; 0 if they may be of other rows, or there are none."""
         if not len(places.first):
             return 0
-        return places.digest() if places is self._known else self._expected or 0
+        return self._identity if places is self._known else self._expected or 0
 
     def check(self, places: Places, whole: Callable[[int], Bytes], dtype: np.dtype[Any]) -> None:
         """Compare places, unless that was done; the lengths in them with the rows if the catalog says nothing.
@@ -53,13 +53,11 @@ class KnownPlaces:
         """
         if places is self._known:
             return
-        if self._expected:
-            right = places.digest() == self._expected
-        else:
-            right = self._expected is None or _fit(places, whole, dtype)
+        identity = places.digest()
+        right = identity == self._expected if self._expected else self._expected is None or _fit(places, whole, dtype)
         if not right:
             raise IndexStaleError("the places of rows in the video are of other rows; rebuild the index")
-        self._known = places
+        self._known, self._identity = places, identity
 
 
 def _fit(places: Places, whole: Callable[[int], Bytes], dtype: np.dtype[Any]) -> bool:

@@ -101,6 +101,7 @@ class QuantizedSearch:
         self._noted: tuple[int, int] | None = None  # rows, and the fit of their codes, by the catalog; None without one
         self._refused = False  # codes in RAM could not be kept in the folder
         self._total = 0  # what identifies them
+        self._own = 0, 0, 0  # rows, fit and total that were noted here last: what a catalog says of them needs no look
 
     def expect(self, rows: int, fit: int, total: int) -> None:
         """Take note of which codes a catalog says are those of so many rows; call it before :meth:`sync`."""
@@ -115,8 +116,9 @@ class QuantizedSearch:
                 return fit, self._total
             if self._totals is None or self._proven < rows:
                 return 0, 0
-            known = fit == self._fit_number and 0 < counted < rows
-            return self._fit_number, self._totals.after(counted, self._total if known else None, rows)
+            known = self._total if fit == self._fit_number and 0 < counted < rows else None
+            self._own = rows, self._fit_number, self._totals.after(counted, known, rows)
+            return self._own[1:]
 
     def extend(self, first_row: int, unit: Matrix) -> None:
         """Encode rows that were written; fit first, when there are enough or many more than at the last fit."""
@@ -205,7 +207,7 @@ class QuantizedSearch:
             return True
         if self._totals is None or not self._identified(self._fit_number, rows):
             return False
-        if self._noted is not None:
+        if self._noted is not None and self._own != (rows, self._fit_number, self._total):
             self._totals.expect(rows, self._total)
             try:
                 self._totals.check()

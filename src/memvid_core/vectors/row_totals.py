@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
 from memvid_core.errors import IndexStaleError
@@ -116,6 +117,7 @@ def total_note(rows: int, settled: int, total: int, derived: Derived = UNPROVEN)
     return " ".join(map(str, (rows, settled, total, *derived))).encode()
 
 
+@lru_cache(maxsize=8)
 def total_in(noted: bytes | None, rows: int, settled: int) -> tuple[int | None, Derived]:
     """Return a noted sum, and what identifies files that are made of the rows.
 

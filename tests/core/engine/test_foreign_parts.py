@@ -35,12 +35,12 @@ PARTS: dict[str, tuple[list[str], tuple[Index, ...]]] = {
     "lists without centroids": (["vectors/*.lists"], ("ivf",)),
     "centroids": (["vectors/*.centroids"], ("ivf",)),
     "codes and lists": (["vectors/codes-*", "vectors/quantizer-*", "vectors/ivf-*"], ("quantized", "ivf")),
-    "vectors": (["vectors/vectors-*", "vectors/video-*"], ("exact", "ivf")),
-    "all of vectors": (["vectors/*"], EVERY),
+    "vectors": (["vectors/vectors-*", "vectors/video-*"], ("exact",)),
+    "all of vectors": (["vectors/*"], ("quantized", "sklearn")),
     "words": (["lexical/*"], ("auto",)),
     "columns": (["columns/*"], ("auto",)),
     "all but the catalog": (["vectors/*", "lexical/*", "columns/*"], EVERY),
-    "all": (["vectors/*", "lexical/*", "columns/*", "catalog*"], EVERY),
+    "all": (["vectors/*", "lexical/*", "columns/*", "catalog*"], ("auto", "ivf")),
 }
 
 

@@ -240,10 +240,10 @@ def evidence_of(snapshot: Snapshot, known: dict[str, Evidence], without: Without
     key = _key(snapshot, index)
     if key not in known:
         path = _path(index)
-        found = _read(path, key)
+        found = _read(path, key, index)
         if found is None:
             found = learned(sample_of(snapshot), lambda questions: (without(*question) for question in questions))
-            _write(path, key, found)
+            _write(path, key, found, index)
             index.protect()
         known.clear()
         known[key] = found
@@ -257,9 +257,10 @@ def copy_evidence(snapshot: Snapshot, made: IndexFolder) -> None:
         snapshot: The snapshot whose live records were copied.
         made: The index of the copy, which has these records.
     """
-    found = _read(_path(snapshot.epoch.index), _key(snapshot, snapshot.epoch.index))
+    index = snapshot.epoch.index
+    found = _read(_path(index), _key(snapshot, index), index)
     if found is not None:
-        _write(_path(made), _key(snapshot, made), found)
+        _write(_path(made), _key(snapshot, made), found, made)
 
 
 def _path(index: IndexFolder) -> Path | None:
@@ -326,8 +327,8 @@ def _background(vectors: NDArray[np.float32]) -> float:
     return round(min(float(np.square(units.mean(axis=0)).sum()), 1.0), 4)
 
 
-def _read(path: Path | None, key: str) -> Evidence | None:
-    """Return the kept evidence; None if there is none for this key, or the file is damaged."""
+def _read(path: Path | None, key: str, index: IndexFolder) -> Evidence | None:
+    """Return the kept evidence; None if there is none for this key and this memory, or the file is damaged."""
     if path is None or not path.is_file():  # a pipe would be waited for
         return None
     try:
@@ -337,16 +338,17 @@ def _read(path: Path | None, key: str) -> Evidence | None:
         kept = json.loads(body) if checksum == xxhash.xxh3_128_hexdigest(body).encode() else {}
         found = Evidence(*(float(kept[name]) for name in Evidence._fields))
         usable = kept["key"] == key and all(0 <= value <= 1 for value in found)
+        usable = usable and index.holds(bytes.fromhex(kept["cursor"]), 0)
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return found if usable else None
 
 
-def _write(path: Path | None, key: str, found: Evidence) -> None:
-    """Keep the evidence behind its checksum, if the folder can be written."""
+def _write(path: Path | None, key: str, found: Evidence, index: IndexFolder) -> None:
+    """Keep the evidence behind its checksum, with a commit that the memory has, if the folder can be written."""
     if path is None or not path.parent.is_dir():
         return
-    body = json.dumps({"key": key, **found._asdict()}).encode()
+    body = json.dumps({"key": key, "cursor": (index.cursor or b"").hex(), **found._asdict()}).encode()
     with suppress(OSError):
         write_file(path, xxhash.xxh3_128_hexdigest(body).encode() + body, durable=False)
 

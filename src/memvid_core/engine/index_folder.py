@@ -24,7 +24,7 @@ from memvid_core.model import FrameLocation, Index, Metric
 from memvid_core.system.boot import boot_id
 from memvid_core.system.folders import bytes_in, named, paths_in
 from memvid_core.vectors.matrix import StoredDtype
-from memvid_core.vectors.row_totals import total_in, total_note
+from memvid_core.vectors.row_totals import UNPROVEN, Derived, total_in, total_note
 from memvid_core.vectors.vector_index import VectorIndex
 from memvid_core.vectors.video_rows import Pictures
 
@@ -33,7 +33,7 @@ __all__ = ["Change", "IndexFolder"]
 Vectors = Sequence[tuple[NDArray[np.int64], NDArray[Any]]]
 """Row numbers and the matrix of their vectors."""
 
-_NO_VECTORS: Final[tuple[int, int, int | None]] = 0, 0, None
+_NO_VECTORS: Final[tuple[int, int, int | None, Derived]] = 0, 0, None, UNPROVEN
 _TRIES = 5  # reads while a writer changes the files
 
 
@@ -103,7 +103,9 @@ class IndexFolder:
         self._pictures = pictures
         self._settle_from = 0  # number of rows from which on to try to read more of them from the video
         # What the catalog says, read at the beginning of the transaction.
-        self._vector_rows, self._video_rows, self._vector_total = _NO_VECTORS
+        self._vector_rows, self._video_rows, self._vector_total, self._derived = _NO_VECTORS
+        self.holds = holds
+        """Tells whether the journal has the commit of an encoded cursor, and up to it at least some rows."""
         self.words = WordsPart(self.folder, partial(self.catalog.state, "cursor"), holds)
         """The index of words."""
         self._closed = False
@@ -159,7 +161,7 @@ class IndexFolder:
         rows = 0
         try:
             with self.catalog.transaction() as connection:
-                self._vector_rows, self._video_rows, self._vector_total = self._counts()
+                self._vector_rows, self._video_rows, self._vector_total, self._derived = self._counts()
                 rows = self._vector_rows
                 yield connection
         except BaseException:
@@ -167,11 +169,14 @@ class IndexFolder:
                 self._vectors.roll_back(rows)
             raise
 
-    def _counts(self) -> tuple[int, int, int | None]:
-        """Return the number of rows of vectors, how many of them are read from the video, and what identifies them."""
+    def _counts(self) -> tuple[int, int, int | None, Derived]:
+        """Return the number of rows of vectors, how many of them are read from the video, and what identifies them.
+
+        And what identifies the files that are made of them.
+        """
         *counts, noted = self.catalog.states("vector_rows", "video_rows", "vector_total")
         rows, in_video = (int(count or 0) for count in counts)
-        return rows, in_video, total_in(noted, rows, in_video)
+        return rows, in_video, *total_in(noted, rows, in_video)
 
     @property
     def cursor(self) -> bytes | None:
@@ -236,12 +241,12 @@ class IndexFolder:
         dimension = vectors[0][1].shape[1]
         index = self._vectors or self._open_vectors(dimension)
         if start == first_row and len(vectors) == 1 and len(vectors[0][0]) == stop - start:
-            index.extend(start, vectors[0][1], self._video_rows)
+            index.extend(start, vectors[0][1], self._video_rows, self._derived)
         else:  # rows without a vector are zero, and excluded from searches
             matrix = np.zeros((stop - start, dimension), np.float32)
             for rows, part in vectors:
                 matrix[rows - start] = part
-            index.extend(start, matrix, self._video_rows)
+            index.extend(start, matrix, self._video_rows, self._derived)
 
     def _settle(self, index: VectorIndex, before: int) -> None:
         """Read more rows from the video instead of a copy, if they are stored there; call it inside a transaction.
@@ -259,10 +264,10 @@ class IndexFolder:
             if most:
                 self._settle_from = rows + rows // 8  # it failed: try again only after some growth
         known = self._vector_total if before else None
-        total = index.total(rows, before, known)
-        if total is not None and (known is None or before != rows):
-            self.catalog.set_state("vector_total", total_note(rows, self._video_rows, total))
-            self._vector_total = total
+        total, derived = index.total(rows, before, known), index.derived(rows)
+        if total is not None and (known is None or before != rows or derived != self._derived):
+            self.catalog.set_state("vector_total", total_note(rows, self._video_rows, total, derived))
+            self._vector_total, self._derived = total, derived
 
     def _settled(self, index: VectorIndex, most: int) -> bool:
         """Return whether more rows are read from the video than before, from at most ``most`` frames."""
@@ -350,18 +355,38 @@ class IndexFolder:
         """Make the vectors durable, and record that the index can be trusted after a power cut."""
         cursor = self.cursor
         unsynced = cursor is not None and cursor != self.catalog.state("synced")
-        if self._vectors is not None and (unsynced or self._vectors.strategy == "ivf"):  # searches change lists
+        if self._vectors is not None and (unsynced or self._made_in_searches):
             with self.transaction():
-                self._vectors.sync(self._vector_rows, self._video_rows, self._vector_total)
+                self._vectors.sync(self._vector_rows, self._video_rows, self._vector_total, self._derived)
                 self._settle(self._vectors, self._vector_rows)
             self._vectors.flush()
+            if self._vectors.derived(self._vector_rows) != self._derived:  # codes are kept from now on
+                with self.transaction():
+                    self._settle(self._vectors, self._vector_rows)
         if unsynced:
             with self.transaction():
                 self.catalog.set_state("synced", cursor)
 
+    @property
+    def _made_in_searches(self) -> bool:
+        """Whether searches may have made what is worth saving: lists of vectors, or their codes."""
+        return self._vectors is not None and (self._vectors.strategy == "ivf" or self._vectors.unsaved)
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether a search has made columns of metadata or codes of vectors that are worth a lock to save."""
+        return self.columns.unsaved or (self._vectors is not None and self._vectors.unsaved)
+
+    def save_columns(self) -> None:
+        """Save what :attr:`unsaved` says; only the owner of the index may call it."""
+        if self.columns.unsaved:
+            self.columns.save()
+        if self._vectors is not None and self._vectors.unsaved:
+            self.sync()
+
     def save_lists(self) -> None:
-        """Save the lists of vectors, if there are any."""
-        if self._vectors is not None and self._vectors.strategy == "ivf":
+        """Save the lists and the codes of vectors that searches have made."""
+        if self._made_in_searches:
             self.sync()
 
     def survived(self) -> bool:

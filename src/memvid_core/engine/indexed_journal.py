@@ -272,14 +272,14 @@ class IndexedJournal:
             yield
 
     def save_columns(self, index: IndexFolder) -> None:
-        """Write new columns of metadata to files of an index, if it is in use and nobody else is changing it."""
+        """Write new columns and codes to files of an index, if it is in use and nobody else is changing it."""
         current = self._current
         if current.closed or index is not current.index:
             index.columns.unsaved = False
             return
         with suppress(*INDEX_ERRORS, MemvidError, OSError), current.owning(0) as owned:
             if owned and current.shared and index is current.index and not index.replaced():
-                index.columns.save()
+                index.save_columns()
                 index.protect()
 
     def save_lists(self) -> None:

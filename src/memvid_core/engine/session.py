@@ -169,7 +169,7 @@ class Session:
                 try:
                     with snapshot.reading():
                         answer = question(snapshot)
-                    if snapshot.epoch.index.columns.unsaved:
+                    if snapshot.epoch.index.unsaved:
                         self.indexed.save_columns(snapshot.epoch.index)
                     return answer
                 except FileNotFoundError:

@@ -35,6 +35,7 @@ __all__ = [
     "CodeStore",
     "FileCodes",
     "RamCodes",
+    "copy_codes",
     "is_newest",
     "load_codes",
     "newest_codes",
@@ -44,6 +45,7 @@ __all__ = [
 BLOCK_ROWS: Final = 8192  # 256 KB of codes: with the temporaries of a scan they fit a core's L2 cache
 
 _BLOCK_BYTES: Final = WORDS * BLOCK_ROWS * 8
+_NOTHING: Final = 0, 0, 0
 _SUM_BYTES: Final = 16  # of a row: 8 for its signs, 8 for its levels
 
 
@@ -137,6 +139,13 @@ class RamCodes:
         return self._blocks.nbytes + self._levels.nbytes
 
 
+def copy_codes(source: CodeStore, rows: int, target: CodeStore) -> None:
+    """Write the codes of the first ``rows`` rows of a store to another."""
+    for block, signs in enumerate(source.blocks(rows)):
+        numbers = np.arange(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, rows))
+        target.write(int(numbers[0]), signs.T[: len(numbers)], source.levels(numbers))
+
+
 class FileCodes:
     """Codes in two files, always of whole blocks, and in RAM once they were read: all signs, and the levels asked for.
 
@@ -150,10 +159,14 @@ class FileCodes:
         writable: Whether they may be written.
         create: Whether they are made when they are missing.
         most_bytes: Levels that take more are not kept in RAM, but read and compared each time; None: all are kept.
+        digest: What identifies the quantizer that makes them.
 
     Raises:
         StorageError: They cannot be opened.
     """
+
+    settled = 0
+    """No code is read from a video."""
 
     def __init__(
         self,
@@ -164,8 +177,9 @@ class FileCodes:
         writable: bool,
         create: bool = True,
         most_bytes: int | None = None,
+        digest: int = 0,
     ) -> None:
-        self._width = width
+        self._width, self._digest = width, digest
         self._signs, self._levels, self._sums = self._files = [
             GrowingFile(path, writable=writable, create=create) for path in _files(folder, fit)
         ]
@@ -173,6 +187,7 @@ class FileCodes:
         self._lock = threading.Lock()
         self._blocks: Codes = np.empty((0, WORDS, BLOCK_ROWS), dtype=np.uint64)
         self._known = 0  # rows whose signs are in RAM
+        self._written = _NOTHING  # last: its first row, the row after it, and the sum of their checksums
 
     def write(self, first_row: int, signs: Codes, levels: Levels) -> None:
         """Store codes from ``first_row`` on."""
@@ -193,9 +208,11 @@ class FileCodes:
             sums = np.empty((len(levels), 2), dtype=np.uint64)
             sums[:, 0], sums[:, 1] = _sign_sums(signs.T, numbers), row_sums(levels, numbers)
             self._sums.write(first_row * _SUM_BYTES, sums.data.cast("B"))
-        self._forget(first_row)
+            self._forget(first_row)
+            self._written = first_row, first_row + len(levels), int(sums.sum(dtype=np.uint64))
 
     def _forget(self, first_row: int) -> None:
+        self._written = _NOTHING
         self._checked.forget(first_row)
         with self._lock:
             self._known = min(self._known, first_row)
@@ -231,6 +248,16 @@ class FileCodes:
         if len(numbers) < BLOCK_ROWS:
             self._blocks[block, :, start:stop] = signs
         return first + stop
+
+    def total(self, start: int, stop: int) -> int:
+        """Return the sum of the checksums of the codes of some rows; that from row 0 on tells what made them, too."""
+        if start >= stop:
+            return 0
+        first, end, total = self._written
+        if (first, end) != (start, stop):
+            sums = self._sums.span(_SUM_BYTES * start, _SUM_BYTES * (stop - start)).view(np.uint64)
+            total = int(sums.sum(dtype=np.uint64))
+        return total + (0 if start else self._digest)
 
     def levels(self, rows: NDArray[np.int64]) -> Levels:
         """Return the levels of some rows; they are read once, and compared with their checksums."""
@@ -364,7 +391,15 @@ def load_codes(
         if directions.shape != (BITS, dimension):
             continue
         try:
-            codes = FileCodes(folder, fit, quantizer.width, writable=writable, create=False, most_bytes=most_bytes)
+            codes = FileCodes(
+                folder,
+                fit,
+                quantizer.width,
+                writable=writable,
+                create=False,
+                most_bytes=most_bytes,
+                digest=quantizer.digest,
+            )
         except (StorageError, IndexStaleError):  # another process replaced them a moment ago
             continue
         if codes.holds(rows):
@@ -389,7 +424,7 @@ def save_codes(
     """
     older = {int(name[1]) for path in named(folder, "codes-") if (name := _CODES.fullmatch(path.name))}
     fit = max([*older, *_fits(folder)], default=0) + 1
-    codes = FileCodes(folder, fit, quantizer.width, writable=True, most_bytes=most_bytes)
+    codes = FileCodes(folder, fit, quantizer.width, writable=True, most_bytes=most_bytes, digest=quantizer.digest)
     try:
         fill(codes)
         codes.flush()

@@ -14,8 +14,8 @@ from memvid_core.vectors.centroids import EACH, Centroids, Lists, means
 from memvid_core.vectors.coded import Coded
 from memvid_core.vectors.codes import RamCodes
 from memvid_core.vectors.exact import Rows
-from memvid_core.vectors.quantized import scan, weigh
 from memvid_core.vectors.quantizer import BITS, Codes, Levels, Quantizer, Question
+from memvid_core.vectors.scanning import scan, weigh
 
 __all__ = ["DEPTHS", "TIES", "InvertedFile", "too_many"]
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.model import Ivf
@@ -28,12 +29,13 @@ from memvid_core.system.folders import named
 from memvid_core.vectors import settings
 from memvid_core.vectors.centroids import EACH
 from memvid_core.vectors.coded import Coded
+from memvid_core.vectors.codes import FileCodes
 from memvid_core.vectors.exact import ExactSearch, Rows, SearchStrategy, compare, kth_best, near_best, slack_of
 from memvid_core.vectors.growing_file import load_arrays, save_arrays
 from memvid_core.vectors.inverted_file import DEPTHS, TIES, InvertedFile, too_many
 from memvid_core.vectors.matrix import Matrix, RowStore
 from memvid_core.vectors.quantized import QuantizedSearch
-from memvid_core.vectors.quantizer import Quantizer
+from memvid_core.vectors.quantizer import Levels, Quantizer
 from memvid_core.vectors.recall_estimate import Line
 
 __all__ = ["IvfSearch"]
@@ -46,6 +48,7 @@ _SPARE: Final = 4  # times as many rows as are to be found are asked for, to kno
 _EQUAL: Final = 1e-6  # a cosine that is less by this much is as good
 _SCANNED: Final = 0.99  # what the quantized search finds, about
 _WAIT: Final = 0.05  # seconds for which a search waits for lists that another thread makes
+_WORD: Final = (1 << 64) - 1
 _UNLIKELY: Final = 12.0  # deviations: the errors of near-copies go together, so that some rows tell little of others
 
 
@@ -112,7 +115,10 @@ class IvfSearch:
     def _load(self, coded: Coded) -> None:
         """Take centroids and lists that belong to these codes; what is damaged can be made again."""
         self._looked_for = coded.quantizer
-        for path in [] if self._folder is None else named(self._folder, f"ivf-{coded.fit}-", ".lists"):
+        codes = coded.codes
+        if self._folder is None or not isinstance(codes, FileCodes):
+            return
+        for path in named(self._folder, f"ivf-{coded.fit}-", ".lists"):
             fitted, width = path.stem.rpartition("-")[2], coded.quantizer.width
             lists, centres = load_arrays(path), load_arrays(path.with_suffix(".centroids"))
             if not fitted.isdecimal() or lists is None or centres is None:
@@ -125,7 +131,9 @@ class IvfSearch:
                 continue
             if nearest.shape[1:] != (EACH,) or nearest.dtype != np.int32 or centroids.dtype != np.int8:
                 continue  # another version wrote them
-            count = len(centroids)
+            count, of = len(centroids), lists.get("of")
+            if of is None or not np.array_equal(of, _identity(codes, len(nearest), centroids)):
+                continue  # they are of other rows, or a version wrote them that did not say of which
             if count and centroids.shape[1:] == (width,) and ((nearest >= 0) & (nearest <= count)).all():
                 self._file = InvertedFile(coded.quantizer, centroids, int(fitted))
                 ordered = self._file.take(nearest, lists.get("order"))
@@ -292,7 +300,8 @@ class IvfSearch:
         self._quantized.flush()
         with self._lock:
             coded = self._quantized.coded(self._rows)
-            if coded is None or not coded.fit or self._folder is None or not self._writable:
+            codes = None if coded is None else coded.codes
+            if coded is None or not isinstance(codes, FileCodes) or self._folder is None or not self._writable:
                 return
             file, _ = self._grow(coded, DEPTHS[-1])
             name = f"ivf-{coded.fit}-{file.fitted_rows}"
@@ -306,7 +315,13 @@ class IvfSearch:
             if self._saved is None or self._saved[0] != name:
                 lists.unlink(missing_ok=True)
                 save_arrays(lists.with_suffix(".centroids"), centroids=file.centroids)
-            save_arrays(lists, nearest=file.nearest[: self._rows], missed=file.known_missed(), order=order)
+            save_arrays(
+                lists,
+                nearest=file.nearest[: self._rows],
+                missed=file.known_missed(),
+                order=order,
+                of=_identity(codes, self._rows, file.centroids),
+            )
             self._saved = state
             self._sweep(keep=name)
 
@@ -327,6 +342,12 @@ class IvfSearch:
         else:
             mine = 0 if self._file is None else self._file.nbytes
         return mine + self._quantized.nbytes
+
+
+def _identity(codes: FileCodes, rows: int, centroids: Levels) -> NDArray[np.uint64]:
+    """Return what lists of so many rows are made of: (2,) uint64, of their codes in the folder and of centroids."""
+    parts = codes.total(0, rows) & _WORD, xxhash.xxh3_64_intdigest(np.ascontiguousarray(centroids).tobytes())
+    return np.array(parts, dtype=np.uint64)
 
 
 def _best(

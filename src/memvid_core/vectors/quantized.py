@@ -17,18 +17,29 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from memvid_core.system.shared_work import split_over_cores
+from memvid_core.errors import IndexStaleError
 from memvid_core.vectors import settings
 from memvid_core.vectors.among import Among
 from memvid_core.vectors.coded import Coded
-from memvid_core.vectors.codes import BLOCK_ROWS, CodeStore, RamCodes, is_newest, load_codes, newest_codes, save_codes
+from memvid_core.vectors.codes import (
+    BLOCK_ROWS,
+    CodeStore,
+    FileCodes,
+    RamCodes,
+    copy_codes,
+    is_newest,
+    load_codes,
+    newest_codes,
+    save_codes,
+)
 from memvid_core.vectors.exact import ExactSearch, Rows, compare, exact_candidates, kth_best, near_best, slack_of
 from memvid_core.vectors.matrix import Matrix, RowStore
-from memvid_core.vectors.quantizer import BITS, WORDS, Codes, Levels, Quantizer
+from memvid_core.vectors.quantizer import BITS, Quantizer
 from memvid_core.vectors.recall_estimate import Line, enough, upper_tail
+from memvid_core.vectors.row_totals import RowTotals
+from memvid_core.vectors.scanning import flags_of, scan, weigh
 
-__all__ = ["QuantizedSearch", "scan", "weigh"]
-
+__all__ = ["QuantizedSearch"]
 
 _SAMPLE_ROWS: Final = 16384
 _FIRST_PICK: Final = 1200  # rows whose levels are weighed, at least, plus 16 k; one in 100 of many rows
@@ -43,105 +54,6 @@ _MOST_COMPARED: Final = 8192  # of more rows, so many are compared at most: ther
 _OUT_OF_SIGHT: Final = 6.0  # deviations: a chance of one in a billion
 _ROUNDS: Final = 4
 _FAR: Final = 255  # distances saturate here; the mean is 128, so only rows beyond reach are affected
-_GROUP: Final = 2  # blocks for which NumPy is called once: fewer calls, and what it writes stays in a core's cache
-_THREAD_BLOCKS: Final = 24  # blocks from which a second thread pays
-_PIECE_ROWS: Final = 512  # rows whose levels are made float32 at once: 0.6 MB
-_THREAD_PIECES: Final = 8
-
-
-class _Scratch(threading.local):
-    """Buffers of one thread, kept between queries: fresh pages cost more than the scan of a small index."""
-
-    def __init__(self) -> None:
-        self.differing = np.empty((_GROUP, WORDS, BLOCK_ROWS), dtype=np.uint64)
-        self.counts = np.empty((_GROUP, WORDS, BLOCK_ROWS), dtype=np.uint8)
-        self.room = np.empty((_GROUP, BLOCK_ROWS), dtype=np.uint8)
-        self.wide = np.empty((_PIECE_ROWS, BITS), dtype=np.float32)
-        self._distances = np.empty(0, dtype=np.uint8)
-        self._flags = np.empty(0, dtype=np.bool_)
-
-    def distances(self, rows: int) -> NDArray[np.uint8]:
-        """Return room for whole blocks."""
-        if len(self._distances) < rows:
-            self._distances = np.empty(rows + rows // 8, dtype=np.uint8)
-            self._flags = np.empty(len(self._distances), dtype=np.bool_)
-        return self._distances[:rows]
-
-    def flags(self, rows: int) -> NDArray[np.bool_]:
-        """Return room for one answer a row, where there are distances."""
-        return self._flags[:rows]
-
-
-_scratch = _Scratch()
-
-
-def _scan_blocks(blocks: Codes, query: Codes, distances: NDArray[np.uint8]) -> None:
-    """Return the Hamming distances of one query to whole blocks; 256 becomes 255."""
-    into = distances.reshape(-1, BLOCK_ROWS)
-    for at in range(0, len(blocks), _GROUP):
-        some, sums = blocks[at : at + _GROUP], into[at : at + _GROUP]
-        differing = _scratch.differing[: len(some)]
-        counts, room = _scratch.counts[: len(some)], _scratch.room[: len(some)]
-        np.bitwise_xor(some, query, out=differing)
-        np.bitwise_count(differing, out=counts)
-        np.add(counts[:, 0], counts[:, 1], out=sums)
-        np.add(sums, counts[:, 2], out=sums)
-        np.invert(sums, out=room)  # what is left below 256
-        np.minimum(room, counts[:, 3], out=room)
-        np.add(sums, room, out=sums)
-
-
-def scan(blocks: Codes, query: Codes, rows: int) -> NDArray[np.uint8]:
-    """Return the Hamming distances of the first ``rows`` rows to a query's code, saturated at 255.
-
-    Args:
-        blocks: (b, 4, 8192) uint64.
-        query: (4,) uint64.
-        rows: At most 8192 b.
-
-    Returns:
-        (rows,) uint8 in a buffer of this thread, valid until its next scan.
-    """
-    distances = _scratch.distances(len(blocks) * BLOCK_ROWS)
-    column = query[None, :, None]
-
-    def work(first: int, last: int) -> None:
-        _scan_blocks(blocks[first:last], column, distances[first * BLOCK_ROWS : last * BLOCK_ROWS])
-
-    if len(blocks) >= _THREAD_BLOCKS:
-        split_over_cores(work, len(blocks))
-    else:
-        work(0, len(blocks))
-    return distances[:rows]
-
-
-def weigh(take: Callable[[Rows], Levels], rows: Rows, weights: Matrix) -> NDArray[np.float32]:
-    """Sum each row's levels times the query's weights: the cosine but for rounding and a constant.
-
-    Args:
-        take: Returns the levels of some rows, (m, width) int8.
-        rows: (m,) row numbers.
-        weights: (width,) float32.
-
-    Returns:
-        (m,) float32.
-    """
-    sums = np.empty(len(rows), dtype=np.float32)
-    width = len(weights)
-
-    def work(first: int, last: int) -> None:
-        wide = _scratch.wide[:, :width]
-        for start in range(first * _PIECE_ROWS, min(last * _PIECE_ROWS, len(rows)), _PIECE_ROWS):
-            part = take(rows[start : start + _PIECE_ROWS])
-            np.copyto(wide[: len(part)], part)
-            np.vecdot(wide[: len(part)], weights, out=sums[start : start + len(part)])
-
-    pieces = -(-len(rows) // _PIECE_ROWS)
-    if pieces >= _THREAD_PIECES:
-        split_over_cores(work, pieces)
-    else:
-        work(0, pieces)
-    return sums
 
 
 class QuantizedSearch:
@@ -180,15 +92,42 @@ class QuantizedSearch:
         self._quantizer: Quantizer | None = None
         self._codes: CodeStore = RamCodes(min(store.dimension, BITS))
         self._coded = 0  # rows whose codes are known to be there
+        self._rows = 0
         self._fit_number = 0  # of the codes in the folder that are in use
+        self._newest = 0  # in the folder, when it was looked at last
         self._unusable = 0  # the newest in the folder, when none could be used
+        self._totals: RowTotals | None = None  # of the codes in the folder that are in use
+        self._proven = 0  # rows that these are known to be of
+        self._noted: tuple[int, int] | None = None  # rows, and the fit of their codes, by the catalog; None without one
+        self._refused = False  # codes in RAM could not be kept in the folder
+        self._total = 0  # what identifies them
+        self._own = 0, 0, 0  # rows, fit and total that were noted here last: what a catalog says of them needs no look
+
+    def expect(self, rows: int, fit: int, total: int) -> None:
+        """Take note of which codes a catalog says are those of so many rows; call it before :meth:`sync`."""
+        with self._lock:
+            self._noted, self._total = (rows, fit), total
+
+    def noted(self, rows: int) -> tuple[int, int]:
+        """Return the fit of the codes of so many rows in the folder, and what identifies them; (0, 0) if none are."""
+        with self._lock:
+            counted, fit = self._noted or (0, 0)
+            if counted == rows and (fit == self._fit_number or self._proven < rows):
+                return fit, self._total
+            if self._totals is None or self._proven < rows:
+                return 0, 0
+            known = self._total if fit == self._fit_number and 0 < counted < rows else None
+            self._own = rows, self._fit_number, self._totals.after(counted, known, rows)
+            return self._own[1:]
 
     def extend(self, first_row: int, unit: Matrix) -> None:
         """Encode rows that were written; fit first, when there are enough or many more than at the last fit."""
         self._exact.extend(first_row, unit)
         rows = first_row + len(unit)
         with self._lock:
-            self._coded = min(self._coded, first_row)
+            self._coded, self._proven = min(self._coded, first_row), min(self._proven, first_row)
+            if self._fit_number and (self._newest != self._fit_number or not self._prove(first_row)):
+                self._leave()
             quantizer = self._quantizer
             if quantizer is None or self._makeshift(rows):
                 if rows >= self._least_rows:
@@ -200,7 +139,8 @@ class QuantizedSearch:
                 self._fit(rows, keep=True)
             else:
                 self._codes.write(first_row, *quantizer.encode(unit))
-                self._coded = rows
+                self._coded = self._proven = rows
+            self._rows = rows
 
     def sync(self, rows: int, kept: int) -> None:
         """Take the newest codes there are; where none can be used, they are made in RAM, and kept by who writes next.
@@ -210,39 +150,72 @@ class QuantizedSearch:
         """
         self._exact.sync(rows, kept)
         with self._lock:
-            self._coded = min(self._coded, kept)
+            self._rows = rows
+            self._coded, self._proven = min(self._coded, kept), min(self._proven, kept)
+            if self._totals is not None:
+                self._totals.forget(kept)
             if rows < self._least_rows:
                 return
             if self._folder is not None and rows >= self._kept_rows:
                 self._follow(self._folder, rows)
             elif self._fit_number:  # there were more rows, which nobody committed
-                self._fit_number, self._quantizer = 0, None
-            if self._quantizer is None:
-                self._fit(rows, keep=False)
-            elif self._fit_number:
+                self._leave()
+            if self._fit_number:
                 self._codes.sync(rows, kept)
                 self._coded = rows
-            else:
+            elif self._quantizer is not None:
                 self._encode(self._codes, self._quantizer, self._coded, rows)
                 self._coded = max(self._coded, rows)
 
     def _follow(self, folder: Path, rows: int) -> None:
         """Go on with the newest codes in the folder that can be used, if there are any."""
-        if self._fit_number and is_newest(folder, self._fit_number):
-            return
-        newest = newest_codes(folder)
-        while newest not in (self._fit_number, self._unusable):
+        newest = self._fit_number
+        if not newest or not is_newest(folder, newest):
+            newest = newest_codes(folder)
+        while newest not in (self._fit_number, self._unusable) and self._identified(newest, rows):
             found = load_codes(
                 folder, self._store.dimension, rows, writable=self._writable, most_bytes=self._most_bytes
             )
             seen, newest = newest, newest_codes(folder)
             if found is not None:
-                self._fit_number, self._quantizer, self._codes = found
-                return
+                self._use(*found)
+                break
             if newest == seen:  # else a writer replaced them meanwhile
                 self._unusable = newest
-                if self._fit_number:  # what is open is of a fit that was replaced
-                    self._fit_number, self._quantizer = 0, None
+                self._leave()  # what is open is of a fit that was replaced
+        self._newest = newest
+        if self._fit_number and self._proven < rows and not self._identified(self._fit_number, rows):
+            self._leave()
+
+    def _leave(self) -> None:
+        """Search no longer by the codes in the folder; others are made when they are needed."""
+        if self._fit_number:
+            self._fit_number, self._quantizer, self._totals = 0, None, None
+
+    def _use(self, fit: int, quantizer: Quantizer, codes: FileCodes) -> None:
+        """Search by codes in the folder, which may be of other rows."""
+        self._fit_number, self._quantizer, self._codes = fit, quantizer, codes
+        self._totals, self._proven = RowTotals(codes), 0
+
+    def _identified(self, fit: int, rows: int) -> bool:
+        """Return whether a catalog says what identifies the codes of so many rows, or there is no catalog to ask."""
+        return self._noted is None or self._noted == (rows, fit)
+
+    def _prove(self, rows: int) -> bool:
+        """Return whether the codes in use are those of so many rows, which is compared once."""
+        if self._proven >= rows:
+            return True
+        if self._totals is None or not self._identified(self._fit_number, rows):
+            return False
+        if self._noted is not None and self._own != (rows, self._fit_number, self._total):
+            self._totals.expect(rows, self._total)
+            try:
+                self._totals.check()
+            except IndexStaleError:
+                self._unusable = self._fit_number
+                return False
+        self._proven = rows
+        return True
 
     def _makeshift(self, rows: int) -> bool:
         """Return whether codes of so many rows are in RAM that belong into the folder."""
@@ -255,22 +228,25 @@ class QuantizedSearch:
         for first in range(start, stop, BLOCK_ROWS):
             codes.write(first, *quantizer.encode(self._store.block(first, min(first + BLOCK_ROWS, stop))))
 
-    def _fit(self, rows: int, *, keep: bool) -> None:
+    def _fit(self, rows: int, *, keep: bool) -> Quantizer:
         """Fit a quantizer to ``rows`` rows of the store and encode them all; ``keep`` them in the folder."""
         sample = np.arange(0, rows, max(1, rows // _SAMPLE_ROWS), dtype=np.int64)
         quantizer = Quantizer.fit(self._store.read(sample), rows)
         if keep and rows >= self._kept_rows and self._folder is not None and self._writable:
-            self._fit_number, self._codes = save_codes(
-                self._folder,
-                quantizer,
-                lambda codes: self._encode(codes, quantizer, 0, rows),
-                most_bytes=self._most_bytes,
-            )
+            self._keep(rows, quantizer, lambda codes: self._encode(codes, quantizer, 0, rows))
         else:
             made = RamCodes(quantizer.width)
             self._encode(made, quantizer, 0, rows)
-            self._fit_number, self._codes = 0, made
+            self._fit_number, self._codes, self._totals = 0, made, None
         self._quantizer, self._coded = quantizer, rows
+        return quantizer
+
+    def _keep(self, rows: int, quantizer: Quantizer, fill: Callable[[FileCodes], None]) -> None:
+        """Write the codes of all rows to the folder, and go on with them."""
+        assert self._folder is not None
+        fit, kept = save_codes(self._folder, quantizer, fill, most_bytes=self._most_bytes)
+        self._use(fit, quantizer, kept)
+        self._newest, self._proven, self._refused = fit, rows, False
 
     @property
     def store(self) -> RowStore:
@@ -284,9 +260,12 @@ class QuantizedSearch:
     def coded(self, rows: int) -> Coded | None:
         """Return the codes of the first ``rows`` rows; None where rows are so few that there are none."""
         with self._lock:
-            if self._quantizer is None or rows < self._least_rows:
+            if not self._least_rows <= rows <= self._rows:
                 return None
-            fit, quantizer, codes = self._fit_number, self._quantizer, self._codes
+            if self._fit_number and not self._prove(self._rows):
+                self._leave()
+            quantizer = self._quantizer or self._fit(self._rows, keep=False)
+            fit, codes = self._fit_number, self._codes
         return Coded(fit, quantizer, rows, codes)
 
     def candidates(
@@ -331,15 +310,22 @@ class QuantizedSearch:
     def flush(self) -> None:
         """Force the codes to the disk; those that could only be made in RAM are kept from now on."""
         with self._lock:
-            if self._makeshift(self._coded) and self._quantizer is not None:
-                self._fit(self._coded, keep=True)
+            made, rows, quantizer = self._codes, self._coded, self._quantizer
+            if self._makeshift(rows) and quantizer is not None:
+                self._refused = True
+                self._keep(rows, quantizer, lambda codes: copy_codes(made, rows, codes))
         self._codes.flush()
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether codes are in RAM that :meth:`flush` would keep in the folder, and was not asked to before."""
+        return self._quantizer is not None and self._makeshift(self._coded) and not self._refused
 
     def close(self) -> None:
         """Close the codes."""
         self._exact.close()
         self._codes.close()
-        self._quantizer, self._coded = None, 0
+        self._quantizer, self._coded, self._rows = None, 0, 0
 
     @property
     def nbytes(self) -> int:
@@ -372,7 +358,7 @@ def _nearest(
     most = max(passing >> 2 if small else max(_MOST_COMPARED, picked), 8 * k)
 
     limit = int(np.searchsorted(within, picked))
-    flags = _scratch.flags(len(distances))
+    flags = flags_of(distances)
     rows = np.flatnonzero(np.less_equal(distances, limit, out=flags))
     if limit >= _FAR or len(rows) > 4 * most or len(rows) < min(4 * k, passing):
         return None

@@ -9,9 +9,11 @@ is kept twice: its sign, and rounded to one of 255 levels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.system.threads import one_native_thread
@@ -66,6 +68,12 @@ class Quantizer:
     offsets: NDArray[np.float32]
     step: float
     fitted_rows: int
+
+    @cached_property
+    def digest(self) -> int:
+        """What identifies it: rows that another one encoded have other codes."""
+        parts = self.directions, self.offsets, np.array([self.step, self.fitted_rows], dtype="<f8")
+        return xxhash.xxh3_64_intdigest(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
 
     @property
     def width(self) -> int:

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from functools import lru_cache
+from typing import Final, NamedTuple, Protocol
 
 from memvid_core.errors import IndexStaleError
 
-__all__ = ["RowTotals", "Summed", "total_in", "total_note"]
+__all__ = ["UNPROVEN", "Derived", "RowTotals", "Summed", "total_in", "total_note"]
 
 _MODULUS: Final = 1 << 64
+
+
+class Derived(NamedTuple):
+    """What identifies the files that are made of rows of vectors, in addition to the sum of the rows.
+
+    Attributes:
+        fit: Of the codes of these rows in the folder; 0 without codes there.
+        codes: The sum of the checksums of the codes, and what made them.
+        places: What the places of rows in the video add up to; 0 if that is not known.
+    """
+
+    fit: int = 0
+    codes: int = 0
+    places: int = 0
+
+
+UNPROVEN: Final = Derived()
+"""Nothing is known, as of the files that a version wrote which did not identify them."""
 
 
 class Summed(Protocol):
@@ -86,22 +105,34 @@ class RowTotals:
         return (total + self._rows.total(counted, rows)) % _MODULUS
 
 
-def total_note(rows: int, settled: int, total: int) -> bytes:
-    """Return what a catalog notes of the sum of the checksums of some rows, some of which are read from the video."""
-    return f"{rows} {settled} {total}".encode()
-
-
-def total_in(noted: bytes | None, rows: int, settled: int) -> int | None:
-    """Return a noted sum; None if nothing was noted, or of fewer rows: a version without sums has written the others.
+def total_note(rows: int, settled: int, total: int, derived: Derived = UNPROVEN) -> bytes:
+    """Return what a catalog notes of some rows.
 
     Args:
-        noted: What :func:`total_note` returned.
+        rows: How many.
+        settled: How many of them are read from the video.
+        total: The sum of their checksums.
+        derived: What identifies the files that are made of them.
+    """
+    return " ".join(map(str, (rows, settled, total, *derived))).encode()
+
+
+@lru_cache(maxsize=8)
+def total_in(noted: bytes | None, rows: int, settled: int) -> tuple[int | None, Derived]:
+    """Return a noted sum, and what identifies files that are made of the rows.
+
+    Nothing is known if nothing was noted, or of fewer rows: a version without sums has written the others.
+
+    Args:
+        noted: What :func:`total_note` returned, in this version or the one before, which noted the sum alone.
         rows: How many rows the catalog counts.
         settled: How many of them it says are read from the video.
 
     Example:
-        >>> total_in(total_note(3, 0, 17), 3, 0), total_in(total_note(3, 0, 17), 4, 0)
-        (17, None)
+        >>> total_in(total_note(3, 0, 17), 3, 0), total_in(total_note(3, 0, 17), 4, 0)[0]
+        ((17, Derived(fit=0, codes=0, places=0)), None)
     """
-    of_rows, _, total = (noted or b"").rpartition(b" ")
-    return int(total) if of_rows == b"%d %d" % (rows, settled) else None
+    of_rows, of_settled, total, *derived = [int(part) for part in (noted or b"").split()] or (-1, -1, 0)
+    if (of_rows, of_settled) != (rows, settled):
+        return None, UNPROVEN
+    return total, Derived(*derived) if len(derived) == len(UNPROVEN) else UNPROVEN

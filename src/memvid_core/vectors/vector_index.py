@@ -35,7 +35,7 @@ from memvid_core.vectors.ivf import IvfSearch
 from memvid_core.vectors.matrix import FileRows, RamRows, RowStore, StoredDtype, normalized
 from memvid_core.vectors.metrics import check_choice, nearest, raw
 from memvid_core.vectors.quantized import QuantizedSearch
-from memvid_core.vectors.row_totals import RowTotals
+from memvid_core.vectors.row_totals import Derived, RowTotals
 from memvid_core.vectors.sklearn_search import SklearnSearch
 from memvid_core.vectors.video_rows import Pictures, VideoRows
 
@@ -114,6 +114,7 @@ class VectorIndex:
             self._store = VideoRows(
                 folder, dimension, dtype, writable=writable, pictures=pictures, least_rows=least_rows
             )
+        self._codes: QuantizedSearch | None = None  # that are kept in the folder
         self._search = self._choose(strategy, folder)
         self._totals = None if isinstance(self._store, RamRows) else RowTotals(self._store)
         self._rows = 0
@@ -133,6 +134,7 @@ class VectorIndex:
             kept_rows=kept_rows,
             most_bytes=settings.DEFAULTS.listed_bytes if lists else None,
         )
+        self._codes = None if folder is None else codes
         if lists:
             recall = strategy.recall if isinstance(strategy, Ivf) else Ivf().recall
             return IvfSearch(codes, folder, writable=self._writable, recall=recall)
@@ -154,7 +156,9 @@ class VectorIndex:
         """Bytes of the index on disk, or in RAM where it has no folder."""
         return self._store.nbytes + self._search.nbytes
 
-    def extend(self, first_row: int, vectors: NDArray[Any], settled: int | None = None) -> None:
+    def extend(
+        self, first_row: int, vectors: NDArray[Any], settled: int | None = None, derived: Derived | None = None
+    ) -> None:
         """Write rows ``first_row``, ``first_row + 1`` ...; what stood at and after ``first_row`` is gone.
 
         Whoever calls this is the only one that writes the folder meanwhile; what others wrote before is taken from the
@@ -164,6 +168,7 @@ class VectorIndex:
             first_row: How many rows the catalog counts.
             vectors: (n, dimension), of any length; an all-zero row stands for a record without a vector.
             settled: How many of the rows before them the catalog says are read from the video; None: as many as so far.
+            derived: What the catalog says of files that are made of the rows before them, as in :meth:`sync`.
 
         Raises:
             DimensionError: Another number of components.
@@ -179,18 +184,20 @@ class VectorIndex:
             if not self._writable:
                 raise ReadOnlyError("this vector index was opened for reading; open it with writable=True to extend it")
             # From here on rows that are being replaced are not found while they are half written.
-            self._take(first_row, settled)
+            self._take(first_row, settled, derived)
             self._store.write(first_row, unit)
             self._search.extend(first_row, unit)
             self._rows = first_row + len(unit)
 
-    def sync(self, rows: int, settled: int = 0, total: int | None = None) -> None:
+    def sync(self, rows: int, settled: int = 0, total: int | None = None, derived: Derived | None = None) -> None:
         """Take the rows that a writer committed, in this process or another; files are read, never changed.
 
         Args:
             rows: How many the catalog says there are.
             settled: How many of them the catalog says are read from the video.
             total: What :meth:`total` returned when they were written; the next search compares it. None if not known.
+            derived: What :meth:`derived` returned then: files of other rows are left aside, or made again. None without
+                a catalog: then nothing is compared.
 
         Raises:
             IndexStaleError: The files hold fewer, or are others; rebuild them from the journal.
@@ -198,7 +205,7 @@ class VectorIndex:
         """
         with self._lock:
             self._assert_open()
-            self._take(rows, settled)
+            self._take(rows, settled, derived)
             if self._totals is not None:
                 self._totals.expect(rows, total)
 
@@ -214,10 +221,19 @@ class VectorIndex:
             self._assert_open()
             return None if self._totals is None else self._totals.after(counted, before, rows)
 
+    def derived(self, rows: int) -> Derived:
+        """Return what identifies the files that are made of so many rows, for the catalog."""
+        with self._lock:
+            self._assert_open()
+            fit, codes = (0, 0) if self._codes is None else self._codes.noted(rows)
+            return Derived(fit, codes, self._store.identity if isinstance(self._store, VideoRows) else 0)
+
     def _prove(self) -> None:
         """Compare the rows with what the catalog says of them, unless that was done."""
         if self._totals is not None:
             self._totals.check()
+        if isinstance(self._store, VideoRows):
+            self._store.prove()
 
     def settle(self, frames: Sequence[FrameLocation], rows: int) -> int:
         """Read rows from the video from now on that lie there in enough number, instead of from a copy.
@@ -257,10 +273,12 @@ class VectorIndex:
         """How many rows are read from the video."""
         return self._store.settled if isinstance(self._store, VideoRows) else 0
 
-    def _take(self, rows: int, settled: int | None) -> None:
+    def _take(self, rows: int, settled: int | None, derived: Derived | None) -> None:
         """Go on from ``rows`` rows; those that were not known to be committed may have become another's."""
         if settled is not None and isinstance(self._store, VideoRows):
             self._store.follow(settled)
+            if derived is not None:
+                self._store.known.expect(derived.places)
         elif settled:
             raise IndexStaleError(f"{settled} rows are to be read from a video that is not there; rebuild the index")
         if rows < 0:
@@ -270,6 +288,8 @@ class VectorIndex:
             self._totals.forget(kept)
         self._store.sync(rows, kept)
         self._rows = min(self._rows, rows)
+        if self._codes is not None and derived is not None:
+            self._codes.expect(rows, derived.fit, derived.codes)
         self._search.sync(rows, kept)
         self._rows = self._final = rows
 
@@ -345,6 +365,11 @@ class VectorIndex:
             raise InvalidInputError(f"rows {wanted.min()}..{wanted.max()} are not all in 0..{rows_there - 1}")
         found = strategy.read(wanted)
         return found if found.base is None else found.copy()  # what a store keeps must not be changed
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether :meth:`flush` would keep codes that had to be made again, so that it is worth a lock."""
+        return self._codes is not None and self._codes.unsaved
 
     def prepare(self) -> None:
         """Make the lists of an inverted file, which searches of many rows do not make; other indexes have none."""

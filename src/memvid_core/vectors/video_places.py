@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from memvid_core.errors import DamagedFrameError
@@ -21,6 +22,7 @@ from memvid_core.video.codec import ENVELOPE_BYTES, unseal
 from memvid_core.video.headed import head_of, is_headed
 
 __all__ = [
+    "MOST_ESCAPES",
     "NOWHERE",
     "NO_PLACE",
     "Bytes",
@@ -31,6 +33,7 @@ __all__ = [
     "crossed",
     "lengthened",
     "look_up",
+    "mended",
     "squares",
     "unescaped",
     "without_gaps",
@@ -42,6 +45,8 @@ _START_BYTES: Final = 5  # of a picture, up to its first sample
 _FRAME_BITS: Final = 32
 _LEAST_SQUARE: Final = 2.0**-29  # of a length: with a smaller one, widening to length 1 would leave float32's range
 NO_PLACE: Final = np.iinfo(np.int64).min  # of a row without a vector
+MOST_ESCAPES: Final = 4
+"""Within a row that is read with others; one with more is read on its own."""
 _EXPONENT: Final = np.uint16(0x7C00)  # all of whose bits are set in a float16 that is not a number
 
 Bytes = NDArray[np.uint8]
@@ -109,6 +114,13 @@ class Places(NamedTuple):
     escapes: NDArray[np.int64]
     unit: NDArray[np.bool_]
     squares: NDArray[np.float32]
+
+    def digest(self) -> int:
+        """Return what identifies them."""
+        hashed = xxhash.xxh3_64()
+        for part in self:
+            hashed.update(np.ascontiguousarray(part).tobytes())
+        return hashed.intdigest()
 
     def with_frames(self, frames: Iterable[tuple[FrameOfRows, bool, NDArray[np.float32]]]) -> Places:
         """Add frames, each with whether its rows have length 1, and the squares of their lengths."""
@@ -230,6 +242,41 @@ def without_gaps(coded: Bytes, phases: NDArray[np.int64], out: Bytes) -> None:
             run = min(MACROBLOCK_BYTES - (one + done) % MACROBLOCK_BYTES, row_bytes - done)
             out[rows, done : done + run] = coded[rows, source : source + run]
             source, done = source + run + 2, done + run
+
+
+def mended(
+    coded: Bytes,
+    odd: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    places: Places,
+    pictures: Pictures,
+    row_bytes: int,
+) -> Bytes:
+    """Take the escapes out of rows that have some within.
+
+    Args:
+        coded: (m, size) uint8, rows as they lie in the video.
+        odd: Which of them have escapes.
+        rows: (m,) their numbers.
+        starts: (m,) where in the file they begin.
+        places: Where all rows lie.
+        pictures: The video.
+        row_bytes: Bytes of a row.
+    """
+    if not coded.flags.writeable:
+        coded = coded.copy()
+    for at in odd.tolist():
+        escapes = places.escapes_within(int(rows[at]), row_bytes)
+        line = coded[at]
+        if len(escapes) <= MOST_ESCAPES:
+            for escape in (escapes - np.arange(len(escapes))).tolist():
+                line[escape:-1] = line[escape + 1 :]
+        else:
+            more = pictures.read(int(starts[at]), len(line) + len(escapes))
+            plain = np.delete(np.frombuffer(more.ljust(len(line) + len(escapes), b"\0"), np.uint8), escapes)
+            line[:] = plain[: len(line)]
+    return coded
 
 
 def look_up(pictures: Pictures, frame: FrameLocation, dimension: int, dtype: str, row_bytes: int) -> FrameOfRows | None:

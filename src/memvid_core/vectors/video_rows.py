@@ -22,9 +22,11 @@ from memvid_core.system.folders import named
 from memvid_core.vectors import settings
 from memvid_core.vectors.growing_file import GrowingFile, load_arrays, row_sums, save_arrays
 from memvid_core.vectors.kept_rows import KeptRows
+from memvid_core.vectors.known_places import KnownPlaces, has_length_one, squares_of
 from memvid_core.vectors.last_rows import LastRows
 from memvid_core.vectors.matrix import FileRows, Matrix, RamRows, StoredDtype, copy_rows, widen
 from memvid_core.vectors.video_places import (
+    MOST_ESCAPES,
     NO_PLACE,
     NOWHERE,
     Bytes,
@@ -34,7 +36,7 @@ from memvid_core.vectors.video_places import (
     crossed,
     lengthened,
     look_up,
-    squares,
+    mended,
     unescaped,
     without_gaps,
 )
@@ -45,7 +47,6 @@ __all__ = ["Pictures", "VideoRows"]
 _SUM_BYTES: Final = 8
 _PIECES: Final = 1024  # rows read with one call, at most
 _PIECE_BYTES: Final = 1 << 20  # of them
-_MOST_ESCAPES: Final = 4  # within a row that is read with others; one with more is read on its own
 
 
 class _State(NamedTuple):
@@ -101,6 +102,8 @@ class VideoRows:
         self._row_bytes = dimension * self.dtype.itemsize
         self._last = LastRows()
         self._kept: KeptRows | None = None
+        self.known = KnownPlaces()
+        """Whether the places are those of these rows."""
         self._seen = np.zeros(0, dtype=np.bool_)  # rows that were found right since the video changed
         self._stamp = (0, 0)
 
@@ -131,6 +134,20 @@ class VideoRows:
                 raise IndexStaleError(f"{self._places_path(settled)} is missing or damaged; rebuild the index")
             places = Places(**arrays)
         self._state = _State(settled, places, self._file(settled))
+
+    @property
+    def identity(self) -> int:
+        """What identifies the places of rows in the video, for the catalog; 0 if they may be of other rows."""
+        return self.known.identity(self._state.places)
+
+    def prove(self) -> None:
+        """Compare the places with what the catalog says of them, unless that was done.
+
+        Raises:
+            IndexStaleError: They are of other rows.
+        """
+        places = self._state.places
+        self.known.check(places, partial(self._whole, places), self.dtype)
 
     def sync(self, rows: int, kept: int) -> None:
         """See that there are so many rows; those from ``kept`` on may be another's."""
@@ -229,7 +246,7 @@ class VideoRows:
         if len(odd):
             starts[odd] = ~starts[odd]
             starts[empty] = 0
-        size = self._row_bytes + 2 * -(-self._row_bytes // MACROBLOCK_BYTES) + (_MOST_ESCAPES if len(odd) else 0)
+        size = self._row_bytes + 2 * -(-self._row_bytes // MACROBLOCK_BYTES) + (MOST_ESCAPES if len(odd) else 0)
         step = max(1, min(_PIECES, _PIECE_BYTES // size))
         mapped = self._kept is not None  # the whole video would be in memory soon
         for first in range(0, len(rows), step):
@@ -237,29 +254,11 @@ class VideoRows:
             coded = self._pictures.pieces(starts[part], size, mapped=mapped)
             within = odd[(odd >= first) & (odd < first + step)] - first if len(odd) else odd
             if len(within):
-                coded = self._mended(coded, within, rows[part], starts[part], state.places)
+                coded = mended(coded, within, rows[part], starts[part], state.places, self._pictures, self._row_bytes)
             without_gaps(coded, phases if len(phases) == 1 else phases[part], raw[part])
         if len(empty):
             raw[empty] = 0
         return raw
-
-    def _mended(
-        self, coded: Bytes, odd: NDArray[np.int64], rows: NDArray[np.int64], starts: NDArray[np.int64], places: Places
-    ) -> Bytes:
-        """Take the escapes out of rows that have some within."""
-        if not coded.flags.writeable:
-            coded = coded.copy()
-        for at in odd.tolist():
-            escapes = places.escapes_within(int(rows[at]), self._row_bytes)
-            line = coded[at]
-            if len(escapes) <= _MOST_ESCAPES:
-                for escape in (escapes - np.arange(len(escapes))).tolist():
-                    line[escape:-1] = line[escape + 1 :]
-            else:
-                more = self._pictures.read(int(starts[at]), len(line) + len(escapes))
-                plain = np.delete(np.frombuffer(more.ljust(len(line) + len(escapes), b"\0"), np.uint8), escapes)
-                line[:] = plain[: len(line)]
-        return coded
 
     def _widened(self, raw: Bytes, scale: NDArray[np.float32] | None, out: Matrix | None = None) -> Matrix:
         stored = raw.view(self.dtype)
@@ -383,21 +382,12 @@ class VideoRows:
             one = look_up(self._pictures, frame, self.dimension, self._name, self._row_bytes)
             if one is None or one.first < end or one.first + len(one.matrix) > rows or not len(one.matrix):
                 return
-            lengths = self._lengths(one.matrix)
+            lengths = squares_of(one.matrix, self.dtype)
             if lengths is None or not self._is_empty(end - settled, one.first - settled):
                 return
             self._write_sums(end, one)
-            yield one, bool((np.abs(lengths - 1.0) <= self._off_length).all()), lengths
+            yield one, has_length_one(lengths, self.dimension, self.dtype), lengths
             end = one.first + len(one.matrix)
-
-    def _lengths(self, matrix: Bytes) -> NDArray[np.float32] | None:
-        stored = matrix.view(self.dtype)
-        return squares(stored, widen(stored))
-
-    @property
-    def _off_length(self) -> float:
-        """How far a row's squared length may be from 1 after it was rounded to its dtype."""
-        return 2.0**-7 / float(np.sqrt(self.dimension)) if self.dtype == np.float16 else 2e-6
 
     def _is_empty(self, start: int, stop: int) -> bool:
         """Return whether rows that lie between frames have no vector here, either."""
@@ -420,6 +410,7 @@ class VideoRows:
         copy_rows(tail, end - settled, rows - settled, made, settled - end)
         save_arrays(self._places_path(end), **places._asdict())
         self._state = _State(end, places, made)
+        self.known.take(places)
 
     def _sweep(self) -> None:
         """Delete what belongs to fewer rows in the video; the catalog counts those of now."""

@@ -224,7 +224,7 @@ def test_lists_that_were_saved_without_what_was_measured_are_kept(
     wrong = [measured[:, :2], measured[:0], measured * np.nan, measured + np.array([0, 10_000, 0])]
     wrong += [measured * np.where(np.arange(len(measured)) > 0, entries, 1)[:, None] for entries in (0, -1)]
     for kept in (*older, *({"missed": np.ascontiguousarray(some)} for some in wrong)):
-        save_arrays(lists, nearest=nearest, **kept)
+        save_arrays(lists, nearest=nearest, of=arrays["of"], **kept)
         index = VectorIndex(48, folder=tmp_path, strategy="ivf")
         index.sync(2000)
         assert recall(index, data, clustered(30, 48, seed=2), 10) >= 0.97
@@ -421,17 +421,18 @@ def test_lists_that_cannot_be_used_are_made_again(tmp_path: Path, monkeypatch: p
     index.flush()
     index.close()
     lists, centroids = tmp_path / "ivf-1-2000.lists", tmp_path / "ivf-1-2000.centroids"
+    of = (load_arrays(lists) or {})["of"]
     if harm.startswith("no "):
         (lists if harm == "no lists" else centroids).unlink()
     elif harm.startswith("torn "):
         path = lists if harm == "torn lists" else centroids
         path.write_bytes(path.read_bytes()[:-5])
     elif harm == "wild lists":
-        save_arrays(lists, nearest=np.full((2000, 2), 10**6, dtype=np.int32))
+        save_arrays(lists, of=of, nearest=np.full((2000, 2), 10**6, dtype=np.int32))
     elif harm == "too long":
-        save_arrays(lists, nearest=np.zeros((4000, 2), dtype=np.int32))
+        save_arrays(lists, of=of, nearest=np.zeros((4000, 2), dtype=np.int32))
     elif harm == "older lists":
-        save_arrays(lists, nearest=np.zeros(2000, dtype=np.int32))
+        save_arrays(lists, of=of, nearest=np.zeros(2000, dtype=np.int32))
     elif harm in ("floats", "wide centroids"):
         path, name, dtype = (lists, "nearest", np.float64) if harm == "floats" else (centroids, "centroids", np.int64)
         whole = dict(load_arrays(path) or {})

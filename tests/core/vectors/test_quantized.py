@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from memvid_core.errors import StorageError
-from memvid_core.vectors import quantized as quantized_module
+from memvid_core.vectors import scanning
 from memvid_core.vectors.codes import BLOCK_ROWS, RamCodes, newest_codes
 from memvid_core.vectors.growing_file import load_arrays, save_arrays
 from memvid_core.vectors.vector_index import VectorIndex
@@ -152,7 +152,7 @@ def test_scan_counts_differing_bits() -> None:
     codes[5], codes[6] = query, ~query
     store = RamCodes(1)
     store.write(0, codes, np.zeros((len(codes), 1), dtype=np.int8))
-    counted = quantized_module.scan(store.blocks(len(codes)), query, len(codes))
+    counted = scanning.scan(store.blocks(len(codes)), query, len(codes))
     expected = np.bitwise_count(codes ^ query).sum(axis=1, dtype=np.int64)
     assert (counted == np.minimum(expected, 255)).all()
     assert (counted[5], counted[6]) == (0, 255)
@@ -164,5 +164,5 @@ def test_weighed_levels_are_sums_of_weights() -> None:
     weights = random.standard_normal(200).astype(np.float32)
     rows = np.sort(random.choice(9000, 7500, replace=False))
     np.testing.assert_allclose(
-        quantized_module.weigh(lambda some: levels[some], rows, weights), levels[rows] @ weights, atol=2e-2
+        scanning.weigh(lambda some: levels[some], rows, weights), levels[rows] @ weights, atol=2e-2
     )

@@ -10,7 +10,7 @@ from memvid_core.engine.current_state import CurrentState
 from memvid_core.engine.index_updater import IndexUpdater
 from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.snapshot import Epoch
-from memvid_core.errors import StorageError
+from memvid_core.errors import ReadOnlyError, StorageError
 from memvid_core.journal import Journal
 from memvid_core.system.atomic_files import remove_left
 from memvid_core.system.folders import sync_folder
@@ -41,6 +41,7 @@ def swap(current: CurrentState, updater: IndexUpdater, built: Epoch) -> None:
 
     Raises:
         StorageError: The system refuses, as Windows does while another process reads. The old file is still there.
+        ReadOnlyError: The file may be written, but not replaced; it is still there.
     """
     path, made = current.journal.video.target, built.journal
     index = current.place.settle(built.index, made)
@@ -48,7 +49,7 @@ def swap(current: CurrentState, updater: IndexUpdater, built: Epoch) -> None:
     if isinstance(path, Path) and isinstance(made.video.target, Path):
         try:
             _swap_files(current, made, path, made.video.target)
-        except StorageError:
+        except (StorageError, ReadOnlyError):
             index.discard()
             updater.catch_up()  # on Windows the old file was opened again
             raise
@@ -75,6 +76,10 @@ def _swap_files(current: CurrentState, made: Journal, path: Path, new: Path) -> 
             if journal.video.descriptor is not None:
                 lock.take_again(journal.video.descriptor)
             current.go_on_with(journal)
+        if os.name != "nt" and isinstance(
+            exc, PermissionError
+        ):  # a folder in which each may replace only his own files
+            raise ReadOnlyError(f"{path}: no permission to replace it, as compaction does: its owner can") from exc
         raise StorageError(f"cannot swap the compacted file in ({exc}); close other readers and try again") from exc
     made.video.renamed(path)
     if os.name == "nt":

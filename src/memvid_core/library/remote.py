@@ -161,6 +161,10 @@ class RemoteObjects:
         """Return where a memory lies in the cache."""
         return self._cache.path(name)
 
+    def prepare_memory(self, name: str) -> None:
+        """Make the folder of a memory in the cache."""
+        self._cache.prepare_memory(name)
+
     def fetched(self, name: str, size: int, checksum: str) -> Path:
         """Return the local copy of a memory, which is fetched unless it is there."""
         path = self.path(name)

@@ -14,7 +14,7 @@ from typing import Final
 from memvid_core.errors import MemvidError
 from memvid_core.system.file_lock import still_named, system_lock, unshared
 
-__all__ = ["CLAIMS", "GRACE", "claim_file", "is_held", "remove_claim", "renewed"]
+__all__ = ["CLAIMS", "GRACE", "UNKNOWN", "claim_file", "is_held", "remove_claim", "renewed"]
 
 _PAUSE: Final = 0.01  # seconds
 _OPEN: Final = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -22,6 +22,8 @@ _OPEN: Final = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC",
 _EVERY: Final = 60.0  # seconds
 CLAIMS: Final = "writing"
 """The folder of claims. A claim is named by the first half of the names of the shards that its writer makes."""
+UNKNOWN: Final = 1 << 62
+"""The time of an object whose store does not say when it was written."""
 GRACE: Final = 10 * 60 * 1_000_000
 """Microseconds for which a claim counts that nobody has renewed."""
 
@@ -69,7 +71,7 @@ def is_held(path: Path, modified: int, since: int) -> bool:
     try:
         return not system_lock().try_lock(descriptor)
     except OSError:  # a file system without locks
-        return modified >= min(since, time.time_ns() // 1000 - GRACE)
+        return modified >= since
     finally:
         os.close(descriptor)
 

@@ -173,7 +173,7 @@ class Objects(Protocol):
         Args:
             name: The name of its claim.
             modified: When the claim was written or renewed, in microseconds since 1970.
-            since: The earliest such time at which a writer counts; one that may be at work always does.
+            since: The earliest such time at which a writer counts, where the file system has no locks.
         """
         ...
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from memvid_core.errors import (
     StorageError,
     storage_errors,
 )
-from memvid_core.library.claims import GRACE, renewed
+from memvid_core.library.claims import UNKNOWN, renewed
 from memvid_core.library.objects import LocalObjects, Objects, Stored, check_name
 from memvid_core.system.atomic_files import write_file, writing_file
 from memvid_core.system.remote_cache import STATE, Entry, cache_folder
@@ -280,8 +279,8 @@ class RemoteObjects:
                 asked(self._shown(name), partial(self._fs.rm_file, self._at(name)))
 
     def is_claimed(self, name: str, modified: int, since: int) -> bool:
-        """Return whether the object was written since a time, or a moment ago."""
-        return modified >= min(since, time.time_ns() // 1000 - GRACE)
+        """Return whether the object was written since a time."""
+        return modified >= since
 
     def make_folder(self, name: str) -> None:
         """Write an object that shows that a folder was made, since a store has no folders."""
@@ -321,4 +320,4 @@ def _time_of(info: Mapping[str, Any]) -> int:
             return int(zoned.timestamp() * 1_000_000)
         if isinstance(found, int | float):
             return int(found * 1_000_000)
-    return 1 << 62
+    return UNKNOWN

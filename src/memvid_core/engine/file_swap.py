@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -76,9 +77,8 @@ def _swap_files(current: CurrentState, made: Journal, path: Path, new: Path) -> 
             if journal.video.descriptor is not None:
                 lock.take_again(journal.video.descriptor)
             current.go_on_with(journal)
-        if os.name != "nt" and isinstance(
-            exc, PermissionError
-        ):  # a folder in which each may replace only his own files
+        # In a folder with the sticky bit, each may replace only his own files.
+        if os.name != "nt" and exc.errno in (errno.EPERM, errno.EACCES):
             raise ReadOnlyError(f"{path}: no permission to replace it, as compaction does: its owner can") from exc
         raise StorageError(f"cannot swap the compacted file in ({exc}); close other readers and try again") from exc
     made.video.renamed(path)

@@ -162,6 +162,8 @@ class RemoteObjects:
 
     def prepare_memory(self, name: str) -> None:
         """Make the folder of a memory in the cache."""
+        with storage_errors():
+            self._entry.restore()
         self._cache.prepare_memory(name)
 
     def fetched(self, name: str, size: int, checksum: str) -> Path:
@@ -170,6 +172,7 @@ class RemoteObjects:
         with storage_errors():
             if path.exists() and path.stat().st_size == size:
                 return path
+            self._entry.restore()
             path.parent.mkdir(exist_ok=True)
             self._entry.grew = True
             found, read = blake2b(digest_size=32), 0

@@ -10,15 +10,18 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage
 from llama_index.core.llms import ChatMessage
+from llama_index.core.vector_stores import VectorStoreQuery
 from mcp import Client
 
 from langchain_memvid import MemvidVectorStore
 from langchain_memvid.agents import MemvidMiddleware, create_memory_tools
 from llama_index_memvid import MemvidMemoryBlock
-from memvid_core import Memory, MemoryLoop, serving
+from llama_index_memvid import MemvidVectorStore as NodeStore
+from memvid_core import Library, Memory, MemoryLoop, Record, serving
 from memvid_core.agent import SyncMemoryService
 from tests.core.cli.running import memvid
 from tests.langchain_memvid.agents.fakes import ScriptedModel, call
+from tests.processes import run
 
 ME: dict[str, Any] = {"user_id": "me"}
 SECRET, ASKED = "Xanadupolis", "Where is Xanadu, and where do I live?"
@@ -98,3 +101,49 @@ def test_no_door_returns_what_was_forgotten(forgotten, door):
     told = str([door(each, path) for each in (memory, reader)] if door is not by_the_loop else door(memory, path))
     assert SECRET not in told
     assert "tea" in told or door is by_claude_s_tool
+
+
+def test_no_door_of_a_library_returns_what_another_process_deleted(tmp_path: Path) -> None:
+    path = f"{tmp_path}/books/"
+    with Library.create(path) as library:
+        library.add([f"I live in {SECRET}.", "I like tea."], ids=["secret", "tea"])
+    query = VectorStoreQuery(query_str=SECRET, similarity_top_k=5)
+    with MemvidVectorStore(path=path) as store, Library.open(path) as served:
+        nodes, server = NodeStore(path), serving.mcp_server(served)
+
+        async def by_the_server() -> list[Any]:
+            async with Client(server) as client:
+                found = await client.call_tool("search_memory", {"query": SECRET, "k": 5})
+            return [found, await store.asimilarity_search(SECRET, k=5), await store.aget_by_ids(["secret", "tea"])]
+
+        doors = [
+            lambda: store.similarity_search(SECRET, k=5),
+            lambda: store.similarity_search("", k=5),
+            lambda: store.as_retriever(search_type="mmr").invoke(SECRET),
+            lambda: store.get_by_ids(["secret", "tea"]),
+            lambda: [store.store[name] for name in store.store],
+            lambda: nodes.query(query).nodes,
+            lambda: asyncio.run(nodes.aquery(query)).nodes,
+            lambda: nodes.get_nodes(["secret", "tea"]),
+            lambda: asyncio.run(by_the_server()),
+        ]
+        for door in doors:
+            assert SECRET in str(door())
+        done = run(
+            "import sys\nfrom memvid_core import Library\nwith Library.open(sys.argv[1]) as library:\n"
+            "    library.delete(['secret'])",
+            path,
+        )
+        assert done.returncode == 0, done.stderr
+        for number, door in enumerate(doors):
+            told = str(door())
+            assert SECRET not in told, number
+            assert "tea" in told
+        store.add_texts([f"Again {SECRET}."], ids=["again"])
+        nodes.close()
+        with Library.open(path) as library:
+            library.add(["To go."], [{"gone": True}], ids=["later"])
+        store.delete(filter=lambda document: bool(document.metadata.get("gone")))
+        with Library.open(path) as library:
+            assert sorted(library.ids()) == ["again", "tea"]
+            assert library.get("again") == Record("again", f"Again {SECRET}.", {})

@@ -36,6 +36,7 @@ __all__ = [
     "check_path",
     "is_library",
     "is_path",
+    "newest",
     "open_library",
     "open_memory",
 ]
@@ -186,7 +187,17 @@ def open_library(
 
 def alone(held: Memory | Library) -> AbstractContextManager[object]:
     """Return a context in which no other process changes a memory; a library has no lock, and detects conflicts."""
-    return held.exclusive() if isinstance(held, Memory) else nullcontext()
+    return held.exclusive() if isinstance(held, Memory) else nullcontext(newest(held))
+
+
+def newest(held: Memory | Library) -> Memory | Library:
+    """Return a memory, which follows its file, or a library after reading its newest version.
+
+    A store is open for as long as a server runs: what others delete from a library must not be found by it for so long.
+    """
+    if isinstance(held, Library):
+        held.refresh()
+    return held
 
 
 def _existing(path: StrPath, mode: str, embedder: object, shared: dict[str, Any]) -> Memory:

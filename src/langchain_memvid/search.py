@@ -13,6 +13,7 @@ from langchain_core.vectorstores import VectorStore
 from typing_extensions import Unpack, override
 
 from langchain_memvid.documents import Filter, hit_document, to_where
+from langchain_memvid.opening import newest
 from langchain_memvid.options import check_options
 from langchain_memvid.parameters import FilteredOptions, RetrievalMode, SearchOptions
 from langchain_memvid.sharing import is_machinery, readable
@@ -163,16 +164,18 @@ class Searches(VectorStore):
 
     def _hits(self, asked: DocumentSearch) -> list[Hit]:
         with our_words():
+            held = newest(self._held)
             if asked.lists:
-                return asked.listed(self._held)
-            search = self._held.mmr if asked.diverse else self._held.search
+                return asked.listed(held)
+            search = held.mmr if asked.diverse else held.search
             return search(asked.question, asked.k, asked.where, asked.mode, **asked.options)
 
     async def _ahits(self, asked: DocumentSearch) -> list[Hit]:
         with our_words():
+            held = self._held if isinstance(self._held, Memory) else await run_in_thread(newest, self._held)
             if asked.lists:
-                return await run_in_thread(asked.listed, self._held)
-            search = self._held.ammr if asked.diverse else self._held.asearch
+                return await run_in_thread(asked.listed, held)
+            search = held.ammr if asked.diverse else held.asearch
             return await search(asked.question, asked.k, asked.where, asked.mode, **asked.options)
 
     # --- similarity ---

@@ -15,7 +15,7 @@ from typing_extensions import Unpack, override
 from langchain_memvid.batches import Batches
 from langchain_memvid.documents import Filter, StoreView, to_document, to_where
 from langchain_memvid.embeddings import MemvidEmbeddings, to_embeddings
-from langchain_memvid.opening import IN_RAM, OverMemory, alone, is_library, is_path, open_library, open_memory
+from langchain_memvid.opening import IN_RAM, OverMemory, alone, is_library, is_path, newest, open_library, open_memory
 from langchain_memvid.options import check_options
 from langchain_memvid.parameters import (
     AddOptions,
@@ -263,7 +263,7 @@ class MemvidVectorStore(Searches, OverMemory):
     @property
     def store(self) -> StoreView:
         """A read-only mapping from each id to its record and vector."""
-        return StoreView(self._held)
+        return StoreView(newest(self._held))
 
     # --- writing ---
 
@@ -386,7 +386,7 @@ class MemvidVectorStore(Searches, OverMemory):
     @override
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         with our_words():
-            return [to_document(record) for record in self._held.get(_several(ids))]
+            return [to_document(record) for record in newest(self._held).get(_several(ids))]
 
     @override
     async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:

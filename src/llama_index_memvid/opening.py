@@ -24,7 +24,7 @@ from memvid_core import (
     run_in_thread,
 )
 
-__all__ = ["IN_RAM", "OverMemory", "StrPath", "alone", "embedder_of", "held_of", "memory_of", "mode_of"]
+__all__ = ["IN_RAM", "OverMemory", "StrPath", "alone", "embedder_of", "held_of", "memory_of", "mode_of", "newest"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -115,7 +115,17 @@ def _opened_library(path: StrPath, mode: Literal["a", "r"], embedder: object, **
 
 def alone(held: Memory | Library) -> AbstractContextManager[object]:
     """Return a context in which no other process changes a memory; a library has no lock, and detects conflicts."""
-    return held.exclusive() if isinstance(held, Memory) else nullcontext()
+    return held.exclusive() if isinstance(held, Memory) else nullcontext(newest(held))
+
+
+def newest(held: Memory | Library) -> Memory | Library:
+    """Return a memory, which follows its file, or a library after reading its newest version.
+
+    A store is open for as long as a server runs: what others delete from a library must not be found by it for so long.
+    """
+    if isinstance(held, Library):
+        held.refresh()
+    return held
 
 
 def _check_alone(path: StrPath, embedder: object, options: dict[str, Any]) -> None:

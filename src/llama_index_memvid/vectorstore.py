@@ -21,7 +21,7 @@ from typing_extensions import Unpack, override
 from llama_index_memvid.embedding import to_embed_model
 from llama_index_memvid.filters import both, check_text_fields, to_where
 from llama_index_memvid.nodes import REF_DOC, to_columns, to_node
-from llama_index_memvid.opening import IN_RAM, OverMemory, embedder_of, held_of, mode_of
+from llama_index_memvid.opening import IN_RAM, OverMemory, embedder_of, held_of, mode_of, newest
 from llama_index_memvid.options import check_options
 from llama_index_memvid.parameters import (
     AnywhereOptions,
@@ -310,6 +310,7 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
             return self._nodes(node_ids, self._where(filters))
 
     def _nodes(self, node_ids: list[str] | None, where: dict[str, Any]) -> list[BaseNode]:
+        newest(self._held)
         if node_ids is None:
             records = self._held.select(where)
         else:
@@ -352,5 +353,5 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
 
     def _answer(self, question: NodeSearch, query: VectorStoreQuery) -> VectorStoreQueryResult:
         with our_words():
-            check_text_fields(self._held, query.filters, scope_of(query))
+            check_text_fields(newest(self._held), query.filters, scope_of(query))
             return to_result(question, question.hits(self._held))

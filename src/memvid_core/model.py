@@ -227,7 +227,8 @@ class MemoryInfo(msgspec.Struct, frozen=True):
     """The properties and sizes of a memory.
 
     ``lost`` is the number of records lost to damaged frames or missing parts of the file. ``damage`` is known damage,
-    without reading the whole file as :meth:`Memory.verify` does. ``torn_bytes`` is the size of an interrupted write,
+    without reading the whole file as :meth:`Memory.verify` does; it alone counts lost deletions, whose records are live
+    again, and lost vectors. ``torn_bytes`` is the size of an interrupted write,
     or of a truncated copy, at the end of the file; ``torn_copies`` are files next to the memory with copies of torn
     tails.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -37,11 +38,22 @@ from langchain_memvid.agents.record_schema import (
 from langchain_memvid.agents.threads import EMPTY, Key, Row, Threads, to_row
 from langchain_memvid.opening import OverMemory
 from langchain_memvid.wording import our_words
-from memvid_core import FilterError, Index, InvalidInputError, Memory, Metric, run_in_thread
+from memvid_core import (
+    DamagedFrameError,
+    DamageWarning,
+    FilterError,
+    Index,
+    InvalidInputError,
+    Memory,
+    MemoryFileError,
+    Metric,
+    run_in_thread,
+)
 
 __all__ = ["MemvidSaver"]
 
 _AT_A_TIME = 32  # checkpoints per page of a listing
+_DAMAGED = (MemoryFileError, DamagedFrameError)  # other errors are of the system, or of the arguments
 _REMEMBERED = 1 << 14  # how many checkpoints a saver remembers as existing
 
 
@@ -143,6 +155,9 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
     ) -> Iterator[CheckpointTuple]:
         """Yield checkpoints, newest first.
 
+        Those of which a value is lost, because the file is damaged, are left out with a DamageWarning; to read one of
+        them, as :meth:`get_tuple` does, raises an error.
+
         Args:
             config: Names a thread, and may name a namespace and a checkpoint; None lists all threads.
             filter: Values that their metadata must equal.
@@ -150,7 +165,7 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
             limit: The maximum number.
 
         Raises:
-            MemoryFileError: The file is damaged, and a value of one of them is lost.
+            FilterError: The filter is not a dict.
         """
         listed = self._listed(config, before)
         left = len(listed) if limit is None else limit
@@ -172,6 +187,25 @@ class MemvidSaver(BaseCheckpointSaver[str], OverMemory):
         return keys
 
     def _page(self, keys: Sequence[Key], filter: dict[str, Any] | None, limit: int) -> Sequence[CheckpointTuple]:
+        """Return the checkpoints that can be read; warn of each other one."""
+        try:
+            return self._read(keys, filter, limit)
+        except MemoryFileError as exc:
+            if type(exc) not in _DAMAGED:
+                raise
+        found: list[CheckpointTuple] = []
+        for key in keys:
+            if len(found) < limit:
+                try:
+                    found += self._read([key], filter, 1)
+                except MemoryFileError as exc:
+                    if type(exc) not in _DAMAGED:
+                        raise
+                    message = f"checkpoint {key.checkpoint!r} of thread {key.thread!r} is left out: {exc}"
+                    warnings.warn(DamageWarning(message), stacklevel=3)
+        return found
+
+    def _read(self, keys: Sequence[Key], filter: dict[str, Any] | None, limit: int) -> Sequence[CheckpointTuple]:
         if filter is not None and not isinstance(filter, dict):
             raise FilterError(f"filter must be a dict of metadata values, not {filter!r}")
         wanted = (filter or {}).items()

@@ -24,7 +24,8 @@ from memvid_core.engine.torn_copies import drop_needless
 from memvid_core.errors import LockedError, StorageError
 from memvid_core.journal import Header
 from memvid_core.journal.copying import MERGED_BYTES, JournalCopy
-from memvid_core.system.atomic_files import compaction_path, pass_mode_on, remove_left
+from memvid_core.system.atomic_files import compaction_path, remove_left
+from memvid_core.system.permissions import pass_mode_on
 from memvid_core.system.progress import progress
 from memvid_core.system.telemetry import log, name_of
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from memvid_core.engine.current_state import CurrentState
 from memvid_core.engine.index_updater import IndexUpdater
 from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.snapshot import Epoch
-from memvid_core.errors import StorageError
+from memvid_core.errors import ReadOnlyError, StorageError
 from memvid_core.journal import Journal
 from memvid_core.system.atomic_files import remove_left
 from memvid_core.system.folders import sync_folder
@@ -41,6 +42,7 @@ def swap(current: CurrentState, updater: IndexUpdater, built: Epoch) -> None:
 
     Raises:
         StorageError: The system refuses, as Windows does while another process reads. The old file is still there.
+        ReadOnlyError: The file may be written, but not replaced; it is still there.
     """
     path, made = current.journal.video.target, built.journal
     index = current.place.settle(built.index, made)
@@ -48,7 +50,7 @@ def swap(current: CurrentState, updater: IndexUpdater, built: Epoch) -> None:
     if isinstance(path, Path) and isinstance(made.video.target, Path):
         try:
             _swap_files(current, made, path, made.video.target)
-        except StorageError:
+        except (StorageError, ReadOnlyError):
             index.discard()
             updater.catch_up()  # on Windows the old file was opened again
             raise
@@ -75,6 +77,9 @@ def _swap_files(current: CurrentState, made: Journal, path: Path, new: Path) -> 
             if journal.video.descriptor is not None:
                 lock.take_again(journal.video.descriptor)
             current.go_on_with(journal)
+        # In a folder with the sticky bit, each may replace only his own files.
+        if os.name != "nt" and exc.errno in (errno.EPERM, errno.EACCES):
+            raise ReadOnlyError(f"{path}: no permission to replace it, as compaction does: its owner can") from exc
         raise StorageError(f"cannot swap the compacted file in ({exc}); close other readers and try again") from exc
     made.video.renamed(path)
     if os.name == "nt":

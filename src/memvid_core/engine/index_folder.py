@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sqlite3
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -23,6 +23,8 @@ from memvid_core.errors import ClosedError, IndexStaleError
 from memvid_core.model import FrameLocation, Index, Metric
 from memvid_core.system.boot import boot_id
 from memvid_core.system.folders import bytes_in, named, paths_in
+from memvid_core.system.permissions import is_trusted, pass_mode_on
+from memvid_core.system.telemetry import log, name_of
 from memvid_core.vectors.matrix import StoredDtype
 from memvid_core.vectors.row_totals import UNPROVEN, Derived, total_in, total_note
 from memvid_core.vectors.vector_index import VectorIndex
@@ -114,35 +116,17 @@ class IndexFolder:
         with suppress(FileExistsError):
             folder.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
-            folder.mkdir(0o700 if self._mode() is not None else 0o777)
+            folder.mkdir(0o777 if self._like is None or os.name == "nt" else 0o700)
             self.protect()
-
-    def _mode(self) -> int | None:
-        """Return the permissions of the memory's file; None on Windows."""
-        if self._like is None or os.name == "nt":
-            return None
-        try:
-            return stat.S_IMODE(os.stat(self._like).st_mode) & 0o666
-        except OSError:
-            return None
+        if self._like is not None and not (is_trusted(folder.parent, self._like) and is_trusted(folder, self._like)):
+            raise PermissionError(f"{folder} belongs to a user who may not write the memory")
 
     def protect(self) -> None:
         """Give the folder and its files the permissions and the owner of the memory's file."""
-        mode = self._mode()
-        if mode is None or self.folder is None or self._like is None:
-            return
-        try:
-            owner = os.stat(self._like)
-        except OSError:
+        if self.folder is None or os.name == "nt":
             return
         for path in (self.folder, *paths_in(self.folder)):
-            with suppress(OSError):  # files of other users cannot be changed
-                there = path.stat()
-                wanted = mode | (mode & 0o444) >> 2 if stat.S_ISDIR(there.st_mode) else mode
-                if stat.S_IMODE(there.st_mode) != wanted:
-                    path.chmod(wanted)
-                if (there.st_uid, there.st_gid) != (owner.st_uid, owner.st_gid):
-                    os.chown(path, owner.st_uid, owner.st_gid)
+            pass_mode_on(self._like, path, most=0o666)
 
     def _on_disk(self) -> tuple[int, int] | None:
         try:
@@ -426,10 +410,28 @@ class IndexFolder:
                 shutil.rmtree(path, ignore_errors=True)
 
     @staticmethod
-    def usable(root: Path) -> bool:
-        """Return whether an index can be written to ``root``."""
+    def usable(root: Path, like: Path) -> bool:
+        """Return whether an index can be written to ``root``, and nobody made it who may not write the memory's file.
+
+        Args:
+            root: The index folder, which is created.
+            like: The memory's file.
+        """
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            if not root.is_dir():
+                root.mkdir(parents=True, exist_ok=True)
+                if root.name == f"{like.name}.index" and os.name != "nt":  # of this memory alone
+                    pass_mode_on(like, root, most=0o666)
+            trusted = is_trusted(root, like)
         except OSError:
             return False
-        return os.access(root, os.W_OK)
+        if not trusted:
+            log(
+                logging.WARNING,
+                "index",
+                "the index folder %s belongs to a user who may not write %s: it is not used, and the index is built in "
+                "RAM; remove the folder, or give another index_dir",
+                name_of(root),
+                name_of(like),
+            )
+        return trusted and os.access(root, os.W_OK)

@@ -326,8 +326,8 @@ def _real(path: StrPath) -> Path:
 
 
 def _index_root(file: Path, index_dir: StrPath | None, journal: Journal) -> Path | None:
-    """Return the index folder, or None if it cannot be written, so that the index is kept in RAM."""
+    """Return the index folder, or None if it cannot be used, so that the index is kept in RAM."""
     root = file.with_name(file.name + ".index") if index_dir is None else Path(index_dir).absolute()
-    if not IndexFolder.usable(root):
+    if not IndexFolder.usable(root, file):
         return None
     return root if index_dir is None else place_of(root, file, journal.header.memory_id)

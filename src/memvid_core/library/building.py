@@ -133,8 +133,7 @@ class _Shard:
         self._summaries = Summaries(description.partition_by)
         self._objects, self.file = objects, f"shards/{self._name}.mp4"
         self._path = objects.path(self.file)
-        with storage_errors():
-            self._path.parent.mkdir(exist_ok=True)
+        objects.prepare_memory(self.file)
         vectors: Any = description.vectors
         metric: Any = description.metric
         given = GIVEN if embedder is None else embedder

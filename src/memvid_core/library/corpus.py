@@ -79,22 +79,23 @@ class LibraryCorpus:
         return self._evidence
 
     def rankings(self, request: SearchRequest, k: int, where: Mapping[str, Any] | None) -> tuple[Ranking, Ranking]:
-        """Return the best rows of all shards that match a filter, by words and by vectors."""
+        """Return the best rows of all shards that match a filter, by words and by vectors.
+
+        Raises:
+            ShardsFailed: One did not answer: the others may have left out rows that only those of this one outdo, and
+                its words were counted.
+        """
         shared = None if request.mode == "dense" else self._words.of(request)
         plain = replace(request, where=None, rerank=None, recency=None)
-        while True:
-            failed = len(self._asking.failed)
-            numbers = self._asking.matching(where)
-            together = asked_together([self._asking.shards.entries[number].live for number in numbers], shared)
-            ahead = self._ahead(request)
-            arguments = {n: (plain, k, where, *one, ahead) for n, one in zip(numbers, together, strict=True)}
-            answers = self._asking.ask("candidates", arguments)
-            if len(self._asking.failed) == failed:
-                for number, answer in answers.items():
-                    base = int(self._asking.shards.bases[number])
-                    self._kept.records.update({base + row: record for row, record in answer.records.items()})
-                return self.merged(answers, k)
-            # The others may have left out rows that only those of the failed ones outdo, so they are asked again.
+        numbers = self._asking.matching(where)
+        together = asked_together([self._asking.shards.entries[number].live for number in numbers], shared)
+        ahead = self._ahead(request)
+        arguments = {n: (plain, k, where, *one, ahead) for n, one in zip(numbers, together, strict=True)}
+        answers = self._asking.ask_these("candidates", arguments)
+        for number, answer in answers.items():
+            base = int(self._asking.shards.bases[number])
+            self._kept.records.update({base + row: record for row, record in answer.records.items()})
+        return self.merged(answers, k)
 
     def _ahead(self, request: SearchRequest) -> int:
         """Return of how many rows the shards send the records with the candidates, if a round takes longer than that.
@@ -258,7 +259,11 @@ class _Kept:
 
 
 class _Counter:
-    """Counts words in all shards that answer."""
+    """Counts words in all shards that have not failed.
+
+    All that is counted for one question is of the same shards: if one fails, the search begins again without it, and
+    without what is known of all shards together. So the hits do not depend on the round in which it fails.
+    """
 
     def __init__(self, asking: Asking) -> None:
         self._asking = asking
@@ -266,7 +271,8 @@ class _Counter:
     def counts(self, tokens: Sequence[str]) -> dict[str, int]:
         """Return the number of live rows of each token."""
         shards = self._asking.shards
-        known = {token: shards.word_counts[token] for token in tokens if token in shards.word_counts}
+        kept = {} if self._asking.failed else shards.word_counts
+        known = {token: kept[token] for token in tokens if token in kept}
         unknown = [token for token in tokens if token not in known]
         if unknown:
             counted = self._sums("counts", unknown)
@@ -281,12 +287,12 @@ class _Counter:
 
     def any_counts(self, groups: Sequence[Sequence[str]]) -> list[int]:
         """Return, for each group of tokens, the number of live rows with any of them."""
-        answers = self._asking.ask_all("any_counts", groups)
+        answers = self._all("any_counts", groups)
         return [sum(answer[place] for answer in answers.values()) for place in range(len(groups))]
 
     def near(self, words: Sequence[str]) -> list[list[list[str]]]:
         """Return, for each missing word, the near tokens at distance 1, and for long words at distance 2."""
-        answers = self._asking.ask_all("near", words)
+        answers = self._all("near", words)
         found = []
         for place in range(len(words)):
             distances: list[set[str]] = []
@@ -298,8 +304,16 @@ class _Counter:
             found.append([sorted(tokens) for tokens in distances])
         return found
 
+    def _all(self, call: str, *arguments: Any) -> dict[int, Any]:
+        """Ask every shard that has not failed.
+
+        Raises:
+            ShardsFailed: One of them did not answer.
+        """
+        return self._asking.ask_these(call, dict.fromkeys(self._asking.answering, arguments))
+
     def _sums(self, call: str, tokens: Sequence[str]) -> dict[str, int]:
-        answers = self._asking.ask_all(call, tokens)
+        answers = self._all(call, tokens)
         return {token: sum(answer[place] for answer in answers.values()) for place, token in enumerate(tokens)}
 
 

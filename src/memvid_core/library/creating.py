@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Final
 
-from memvid_core.errors import MemoryExistsError, StorageError
+from memvid_core.errors import DamagedLibraryError, MemoryExistsError, StorageError
 from memvid_core.library.objects import Objects
 
 __all__ = ["created"]
@@ -17,7 +17,8 @@ def created(objects: Objects, name: str, data: bytes, successor: bytes = b"") ->
     """Create an object; return whether the name has these bytes: False if another one was first.
 
     A store may create an object, and its answer be lost. Then the request is sent again, by the file system or here,
-    and the name is taken by what was sent before: so what is there is compared.
+    and the name is taken by what was sent before: so what is there is compared. If nothing is there, it is sent again,
+    too.
 
     Args:
         objects: The library.
@@ -37,6 +38,12 @@ def created(objects: Objects, name: str, data: bytes, successor: bytes = b"") ->
 def _created(objects: Objects, name: str, data: bytes, successor: bytes) -> bool:
     try:
         objects.create(name, data)
-    except MemoryExistsError:
-        return objects.read(name) in (data, successor or data)
+    except MemoryExistsError as exc:
+        try:
+            return objects.read(name) in (data, successor or data)
+        except DamagedLibraryError:
+            if objects.exists(name):
+                raise
+        # S3 refuses a request that meets another one for the same name (409), even if that one fails: send it again.
+        raise StorageError(f"{objects.name} says that {name} exists, and has it not; try again") from exc
     return True

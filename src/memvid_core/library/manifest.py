@@ -19,7 +19,7 @@ from memvid_core.errors import (
     UnsupportedFormatError,
 )
 from memvid_core.library.creating import created
-from memvid_core.library.objects import MANIFESTS, Objects, digest
+from memvid_core.library.objects import DESCRIPTION, MANIFESTS, Objects, digest
 from memvid_core.model import Metric, VectorDtype
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
 ]
 
 FORMAT: Final = 1
-DESCRIPTION: Final = "library.json"
 _DIGITS: Final = 20
 _NUMBER: Final = re.compile(f"[0-9]{{{_DIGITS}}}")
 _VERSIONS: Final = 1 << 40  # more than a library has

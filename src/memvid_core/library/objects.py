@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import io
 import os
 import re
 import shutil
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -16,26 +15,30 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from memvid_core.errors import (
+    Action,
     DamagedLibraryError,
+    Hint,
     InvalidInputError,
     MemoryExistsError,
     MemoryNotFoundError,
+    ReadOnlyError,
     storage_errors,
 )
-from memvid_core.library.claims import CLAIMS, GRACE, renewed
+from memvid_core.library.claims import CLAIMS, claim_file, is_held, remove_claim, renewed
 from memvid_core.system.atomic_files import create_file, remove_left, write_file
-from memvid_core.system.file_lock import still_named, system_lock, unshared
 from memvid_core.system.folders import paths_in
+from memvid_core.system.permissions import pass_mode_on
 
-__all__ = ["MANIFESTS", "LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
+__all__ = ["DESCRIPTION", "MANIFESTS", "LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
 
+DESCRIPTION: Final = "library.json"
+"""What never changes in a library; the other files get its permissions."""
 MANIFESTS: Final = "manifest"
 """The folder of the manifests, which a library has from the beginning."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,120}(/[A-Za-z0-9_.-]{1,120})?")
 _LARGEST: Final = 1 << 30  # bytes of an object that is read into RAM
 _PIECE: Final = 1 << 20
-_PAUSE: Final = 0.01  # seconds
-_OPEN: Final = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FORBIDDEN: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 _WRITING: Final = re.compile(r"\.(.+)\.[0-9a-f]{12}\.writing(\..+)?")  # an object that is being created
 
 
@@ -123,6 +126,10 @@ class Objects(Protocol):
         """Return where a memory is to be written on this machine."""
         ...
 
+    def prepare_memory(self, name: str) -> None:
+        """Make the folder in which a memory is to be written on this machine."""
+        ...
+
     def publish(self, name: str) -> None:
         """Put a memory that is written where all can read it."""
         ...
@@ -166,7 +173,7 @@ class Objects(Protocol):
         Args:
             name: The name of its claim.
             modified: When the claim was written or renewed, in microseconds since 1970.
-            since: The earliest such time at which a writer counts; one that may be at work always does.
+            since: The earliest such time at which a writer counts, where the file system has no locks.
         """
         ...
 
@@ -236,9 +243,50 @@ class LocalObjects:
         """
         return self.root / check_name(name)
 
+    def prepare_memory(self, name: str) -> None:
+        """Make the folder of a memory."""
+        with self._writing():
+            self._make(self.path(name).parent)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say of a write that the system does not permit what can be done.
+
+        Raises:
+            ReadOnlyError: The system does not permit it.
+            StorageError: The system refuses it for another reason.
+        """
+        with storage_errors():
+            try:
+                yield
+            except OSError as exc:
+                if os.name == "nt" or exc.errno not in _FORBIDDEN:  # Windows forbids what others have open
+                    raise
+                raise ReadOnlyError(
+                    f"{self.root}: no permission to write {exc.filename or 'it'}", hint=Hint(Action.OPEN_FOR_READING)
+                ) from exc
+
+    def _make(self, folder: Path) -> None:
+        """Create a folder of the library, unless it exists, for all who may write the library."""
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            return
+        self._share(folder)
+
+    def _share(self, *paths: Path) -> None:
+        """Give new files and folders the permissions of the library: its other writers need them, too."""
+        if os.name != "nt":
+            for path in paths:
+                pass_mode_on(self._like, path)
+
+    @property
+    def _like(self) -> Path:
+        return self.root / DESCRIPTION
+
     def prepare(self) -> None:
         """Make the folder of the library."""
-        with storage_errors():
+        with self._writing():
             if not self.root.parent.is_dir():
                 raise MemoryNotFoundError(f"the folder {self.root.parent} does not exist; create it first")
             self.root.mkdir(exist_ok=True)
@@ -247,7 +295,10 @@ class LocalObjects:
         """Check nothing: a folder is exclusive."""
 
     def publish(self, name: str) -> None:
-        """Do nothing: the memory is where it belongs."""
+        """Give a memory and its index, which are where they belong, the permissions of the library."""
+        path = self.path(name)
+        index = path.with_name(f"{path.name}.index")
+        self._share(path, index, *paths_in(index))
 
     def fetched(self, name: str, size: int, checksum: str) -> Path:
         """Return the path of a memory after comparing its size."""
@@ -279,6 +330,8 @@ class LocalObjects:
                     data = file.read(limit + 1)
             except (FileNotFoundError, NotADirectoryError) as exc:
                 raise DamagedLibraryError(name, f"is missing in {self.root}") from exc
+            except PermissionError as exc:
+                raise ReadOnlyError(f"{path}: no permission to read it") from exc
         if len(data) > limit:
             raise DamagedLibraryError(name, f"is larger than {limit} bytes, so it is not what was written")
         return data
@@ -314,8 +367,8 @@ class LocalObjects:
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a file in the place of another one."""
-        with storage_errors():
-            write_file(self.path(name), data)
+        with self._writing():
+            write_file(self.path(name), data, like=self._like)
 
     def remove(self, name: str) -> bool:
         """Delete a file, or the folder of an index."""
@@ -323,7 +376,7 @@ class LocalObjects:
         if made := _WRITING.fullmatch(path.name):
             remove_left(path.with_name(made[1]))  # unless a process is writing it
         elif name.startswith(f"{CLAIMS}/"):
-            _remove_claim(path)
+            remove_claim(path)
         elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -333,17 +386,17 @@ class LocalObjects:
 
     def make_folder(self, name: str) -> None:
         """Create a folder."""
-        with storage_errors():
-            self.path(name).mkdir(exist_ok=True)
+        with self._writing():
+            self._make(self.path(name))
 
     def create(self, name: str, data: bytes) -> None:
         """Create an object."""
         target = self.path(name)
-        with storage_errors():
+        with self._writing():
             if not name.startswith(f"{MANIFESTS}/"):  # this folder goes first when a library is removed
-                target.parent.mkdir(exist_ok=True)
+                self._make(target.parent)
             try:
-                create_file(target, data, lock=self.root / "library.json")
+                create_file(target, data, like=self._like, lock=self._like)
             except FileExistsError as exc:
                 raise MemoryExistsError(f"{target} exists") from exc
             except FileNotFoundError as exc:
@@ -367,9 +420,10 @@ class LocalObjects:
     def claim(self, name: str) -> Iterator[None]:
         """Hold a lock on a file, and renew the time of the file, which counts where the file system has no locks."""
         path = self.path(name)
-        with storage_errors():
-            path.parent.mkdir(exist_ok=True)
-            file = _locked(path)
+        with self._writing():
+            self._make(path.parent)
+            file = claim_file(path)
+            self._share(path)
         try:
             with renewed(partial(os.utime, path)):
                 yield
@@ -380,46 +434,7 @@ class LocalObjects:
 
     def is_claimed(self, name: str, modified: int, since: int) -> bool:
         """Return whether a process holds the lock on the file."""
-        try:
-            descriptor = os.open(self.path(name), _OPEN)
-        except FileNotFoundError:
-            return False
-        except OSError:  # Windows, or another user's
-            return True
-        try:
-            return not system_lock().try_lock(descriptor)
-        except OSError:  # a file system without locks
-            return modified >= min(since, time.time_ns() // 1000 - GRACE)
-        finally:
-            os.close(descriptor)
-
-
-def _locked(path: Path) -> io.FileIO:
-    """Create and lock a file, and return it."""
-    while True:
-        file = unshared(os.open(path, _OPEN | os.O_CREAT, 0o666))
-        try:
-            if system_lock().try_lock(file.fileno()) and still_named(path, file.fileno()):
-                return file
-        except OSError:  # a file system without locks
-            return file
-        file.close()  # a vacuum looked at the file, or deleted it, before it was locked
-        time.sleep(_PAUSE)
-
-
-def _remove_claim(path: Path) -> None:
-    """Delete a claim, unless a writer has locked it meanwhile."""
-    with suppress(OSError):
-        descriptor = os.open(path, _OPEN)
-        try:
-            if not system_lock().try_lock(descriptor) or not still_named(path, descriptor):
-                return
-            if os.name != "nt":
-                path.unlink(missing_ok=True)
-        finally:
-            os.close(descriptor)
-        if os.name == "nt":  # only a closed file can be deleted, and only if no writer has it open again
-            path.unlink(missing_ok=True)
+        return is_held(self.path(name), modified, since)
 
 
 def _folder_state(path: Path) -> Stored:

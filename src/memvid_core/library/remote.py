@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from memvid_core.errors import (
     StorageError,
     storage_errors,
 )
-from memvid_core.library.claims import GRACE, renewed
+from memvid_core.library.claims import UNKNOWN, renewed
 from memvid_core.library.objects import LocalObjects, Objects, Stored, check_name
 from memvid_core.system.atomic_files import write_file, writing_file
 from memvid_core.system.remote_cache import STATE, Entry, cache_folder
@@ -161,12 +160,19 @@ class RemoteObjects:
         """Return where a memory lies in the cache."""
         return self._cache.path(name)
 
+    def prepare_memory(self, name: str) -> None:
+        """Make the folder of a memory in the cache."""
+        with storage_errors():
+            self._entry.restore()
+        self._cache.prepare_memory(name)
+
     def fetched(self, name: str, size: int, checksum: str) -> Path:
         """Return the local copy of a memory, which is fetched unless it is there."""
         path = self.path(name)
         with storage_errors():
             if path.exists() and path.stat().st_size == size:
                 return path
+            self._entry.restore()
             path.parent.mkdir(exist_ok=True)
             self._entry.grew = True
             found, read = blake2b(digest_size=32), 0
@@ -276,8 +282,8 @@ class RemoteObjects:
                 asked(self._shown(name), partial(self._fs.rm_file, self._at(name)))
 
     def is_claimed(self, name: str, modified: int, since: int) -> bool:
-        """Return whether the object was written since a time, or a moment ago."""
-        return modified >= min(since, time.time_ns() // 1000 - GRACE)
+        """Return whether the object was written since a time."""
+        return modified >= since
 
     def make_folder(self, name: str) -> None:
         """Write an object that shows that a folder was made, since a store has no folders."""
@@ -317,4 +323,4 @@ def _time_of(info: Mapping[str, Any]) -> int:
             return int(zoned.timestamp() * 1_000_000)
         if isinstance(found, int | float):
             return int(found * 1_000_000)
-    return 1 << 62
+    return UNKNOWN

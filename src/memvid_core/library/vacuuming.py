@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import uuid
 from collections.abc import Container
 from datetime import timedelta
 from typing import Final
@@ -11,25 +12,28 @@ from typing import Final
 import msgspec
 
 from memvid_core.errors import CommitConflictError, DamagedLibraryError, InvalidInputError
-from memvid_core.library.claims import CLAIMS
+from memvid_core.library.claims import CLAIMS, GRACE, UNKNOWN
 from memvid_core.library.deletes import Doomed, read_doomed, write_doomed
 from memvid_core.library.manifest import (
     DESCRIPTION,
     Manifest,
     commit_manifest,
     is_removed,
+    manifest_name,
     read_manifest,
     remove_version,
     time_after,
     versions,
 )
-from memvid_core.library.objects import LocalObjects, Objects, Stored
+from memvid_core.library.objects import MANIFESTS, LocalObjects, Objects, Stored
 from memvid_core.library.reports import VacuumReport
 from memvid_core.library.state import Place
 from memvid_core.library.waiting import TRIES, waits
 
 __all__ = ["vacuumed"]
 
+_SECOND: Final = 1_000_000  # microseconds; some stores count seconds
+_AGREED: Final = 60 * _SECOND
 Found = dict[tuple[str, str], dict[str, Stored]]
 """Files, by folder and by what belongs together."""
 
@@ -63,18 +67,22 @@ def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumRep
     given: object = older_than
     if not isinstance(given, timedelta) or given < timedelta(0):
         raise InvalidInputError(f"older_than is a timedelta that is not negative, not {older_than!r}")
-    limit = (time.time_ns() - round(older_than.total_seconds() * 1e9)) // 1000
+    age = round(older_than.total_seconds() * 1e6)
+    local = time.time_ns() // 1000
+    now = local if dry_run else _now(place.objects)
+    limit, own_limit = now - age, local - age
+    working = min(limit, now - GRACE)
     found = _listed(place.objects)
     removed, kept = _divided(place, limit)
     named = _named(kept)
     doomed = {key for key, parts in found.items() if _newest(parts) < limit}
-    doomed -= _claimed(place.objects, doomed, limit, found)
+    doomed -= _claimed(place.objects, doomed, working, found)
     doomed |= _left(place, kept[0].vacuum if kept else "", found)
     doomed -= named
     if all(folder == "vacuums" for folder, _ in doomed):  # nothing new since the lists of earlier vacuums
         doomed = set()
     if doomed and not dry_run:
-        doomed = _committed(place, kept, doomed, limit, found)
+        doomed = _committed(place, kept, doomed, working, found)
     if not dry_run:
         for version in removed:  # the oldest first
             remove_version(place.objects, version)
@@ -87,10 +95,26 @@ def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumRep
             else:
                 failed.append(name)
     if not dry_run:
-        _remove_copies(place.objects, named, limit)
+        _remove_copies(place.objects, named, own_limit, working)
     if not dry_run and place.cache_dir is not None:
-        _clean(LocalObjects(place.cache_dir), place.description.id, named, limit)
+        _clean(LocalObjects(place.cache_dir), place.description.id, named, own_limit)
     return VacuumReport(len(removed), tuple(done), size, tuple(failed))
+
+
+def _now(objects: Objects) -> int:
+    """Return the time, in microseconds since 1970, by the clock that says when files were written.
+
+    It is another machine's in an object store, and on a network drive. If both clocks agree within a minute, the own
+    one is taken, which counts parts of a second.
+    """
+    name = uuid.uuid4().hex[:16]
+    with objects.claim(f"{CLAIMS}/{name}"):
+        before = time.time_ns() // 1000
+        there = objects.listing(CLAIMS).get(name)
+    own = time.time_ns() // 1000
+    if there is None or there.modified >= UNKNOWN or before - _AGREED < there.modified < own + _AGREED:
+        return own
+    return there.modified + _SECOND
 
 
 def _listed(objects: Objects) -> Found:
@@ -119,8 +143,8 @@ def _left(place: Place, vacuum: str, found: Container[tuple[str, str]]) -> Doome
     return {key for key in doomed if key in found and key[0] != CLAIMS}
 
 
-def _claimed(objects: Objects, doomed: Doomed, limit: int, found: Found) -> Doomed:
-    """Return which of some files belong to writers that are at work, with their claims.
+def _claimed(objects: Objects, doomed: Doomed, since: int, found: Found) -> Doomed:
+    """Return which of some files belong to writers that are at work, whose claims count since a time, with the claims.
 
     The names of models and of deleted rows do not say whose they are, so those count that are newer than a claim. A
     vacuum that took them would commit a version, so that the writer would have to write them again, and so on.
@@ -128,7 +152,7 @@ def _claimed(objects: Objects, doomed: Doomed, limit: int, found: Found) -> Doom
     claims = {
         name: state.modified
         for name, state in objects.listing(CLAIMS).items()
-        if objects.is_claimed(f"{CLAIMS}/{name}", state.modified, limit)
+        if objects.is_claimed(f"{CLAIMS}/{name}", state.modified, since)
     }
     claimed = {(folder, key) for folder, key in doomed if folder in ("shards", CLAIMS) and key[:16] in claims}
     if claims:
@@ -138,7 +162,7 @@ def _claimed(objects: Objects, doomed: Doomed, limit: int, found: Found) -> Doom
     return claimed
 
 
-def _committed(place: Place, kept: list[Manifest], doomed: Doomed, limit: int, found: Found) -> Doomed:
+def _committed(place: Place, kept: list[Manifest], doomed: Doomed, since: int, found: Found) -> Doomed:
     """Commit the list of deleted files, without those that others commit meanwhile; return it."""
     base = kept[0] if kept else read_manifest(place.objects, place.description, 0)
     for wait in waits():
@@ -147,7 +171,7 @@ def _committed(place: Place, kept: list[Manifest], doomed: Doomed, limit: int, f
             if manifest is not None:
                 base = manifest
                 doomed = doomed - _named([base])
-        doomed = doomed - _claimed(place.objects, doomed, limit, found) | _left(place, base.vacuum, found)
+        doomed = doomed - _claimed(place.objects, doomed, since, found) | _left(place, base.vacuum, found)
         doomed = doomed - _named([base])
         if not doomed:
             return doomed
@@ -161,15 +185,23 @@ def _committed(place: Place, kept: list[Manifest], doomed: Doomed, limit: int, f
 
 
 def _divided(place: Place, limit: int) -> tuple[list[int], list[Manifest]]:
-    """Return the numbers of the versions that were replaced before a time, and the manifests of the others."""
+    """Return the numbers of the versions that were replaced before a time, and the manifests of the others.
+
+    When a manifest was written counts, and not the time in it, which is by the clock of the machine that wrote it.
+    """
     for wait in waits():
         numbers = versions(place.objects)
+        written = place.objects.listing(MANIFESTS)
         kept: list[Manifest] = []
-        while numbers and not (kept and kept[-1].time < limit):
-            manifest = _read(place, numbers.pop())
+        newest = limit
+        while numbers and newest >= limit:
+            number = numbers.pop()
+            manifest = _read(place, number)
             if manifest is None:
                 break
             kept.append(manifest)
+            there = written.get(manifest_name(number).removeprefix(f"{MANIFESTS}/"))
+            newest = limit if there is None else there.modified
         else:
             return numbers, kept
         time.sleep(wait)
@@ -195,7 +227,7 @@ def _named(kept: list[Manifest]) -> Doomed:
     return named
 
 
-def _remove_copies(objects: Objects, named: Doomed, limit: int) -> None:
+def _remove_copies(objects: Objects, named: Doomed, limit: int, since: int) -> None:
     """Delete the copies on this machine of shards that no version names, whoever deleted these."""
     found: dict[tuple[str, str], str] = {}
     for name, state in objects.copies().items():
@@ -203,7 +235,7 @@ def _remove_copies(objects: Objects, named: Doomed, limit: int) -> None:
         if match and state.modified < limit:
             found["shards", match[1]] = f"shards/{match[1]}.mp4"
     gone = set(found) - named
-    for key in gone - _claimed(objects, gone, limit, {}):
+    for key in gone - _claimed(objects, gone, since, {}):
         objects.remove_copy(found[key])
 
 

@@ -19,7 +19,8 @@ from memvid_core.journal import Journal
 from memvid_core.model import Damage, VectorDtype
 from memvid_core.rewriting.restage import stage
 from memvid_core.rewriting.transcode import Conversion, TargetVectors, copy, copy_live
-from memvid_core.system.atomic_files import appearing, pass_mode_on
+from memvid_core.system.atomic_files import appearing
+from memvid_core.system.permissions import pass_mode_on
 from memvid_core.system.progress import progress
 from memvid_core.video import get_codec
 from memvid_core.video.qr.scan import Scan, ScanReport, Source, scan

@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from memvid_core.journal import Journal
-from memvid_core.system.atomic_files import held, pass_mode_on
+from memvid_core.system.atomic_files import held
 from memvid_core.system.folders import sync_folder
+from memvid_core.system.permissions import pass_mode_on
 
 __all__ = ["memory_id_of", "move_index", "remove_memory", "replacing_memory"]
 

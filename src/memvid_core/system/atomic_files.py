@@ -19,6 +19,7 @@ from memvid_core.errors import MemoryExistsError, MemoryNotFoundError, ReadOnlyE
 from memvid_core.system.commit_lock import CommitLock
 from memvid_core.system.file_lock import still_named, system_lock, unshared
 from memvid_core.system.folders import named, sync_folder
+from memvid_core.system.permissions import pass_mode_on
 
 __all__ = [
     "appearing",
@@ -26,7 +27,6 @@ __all__ = [
     "compaction_path",
     "create_file",
     "held",
-    "pass_mode_on",
     "remove_all_left",
     "remove_left",
     "replacing",
@@ -224,18 +224,6 @@ class _Reserved:
         if file is not None:
             file.close()
         self._path = None
-
-
-def pass_mode_on(source: Path | None, target: Path) -> None:
-    """Give ``target`` the permissions of ``source``, and its owner if permitted."""
-    if source is None:
-        return
-    with suppress(OSError):
-        there = os.stat(source)
-        os.chmod(target, stat.S_IMODE(there.st_mode))
-        here = os.stat(target)
-        if hasattr(os, "chown") and (there.st_uid, there.st_gid) != (here.st_uid, here.st_gid):
-            os.chown(target, there.st_uid, there.st_gid)
 
 
 def _publish(made: Path, target: Path, lock: Path | None = None) -> None:

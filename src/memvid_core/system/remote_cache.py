@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from memvid_core.errors import InvalidInputError, MemvidError, StorageError
+from memvid_core.errors import InvalidInputError, MemvidError, ReadOnlyError, StorageError
 from memvid_core.system.file_lock import still_named, system_lock, unshared
 from memvid_core.system.folders import bytes_in
 
@@ -114,6 +114,12 @@ class Entry:
                 raise
             file.close()  # another process is deleting the entry
             time.sleep(_PAUSE)
+
+    def restore(self) -> None:
+        """Make the folder again, if another program has deleted it while it was open."""
+        if not (self.folder / _USED).exists():
+            self._used.close()
+            self._used = self._opened()
 
     def _touch(self) -> None:
         """Record that it is used now."""
@@ -252,7 +258,7 @@ def shrink_cache(limit: int | None = None, *, keep: Path | None = None) -> list[
         keep: The folder of a copy that stays.
     """
     limit = cache_limit() if limit is None else limit
-    if limit is None or not (cache_folder() / "remote").is_dir():
+    if limit is None or not _folders():
         return []
     descriptor = _open(cache_folder() / _SHRINKING)
     try:
@@ -272,10 +278,20 @@ def shrink_cache(limit: int | None = None, *, keep: Path | None = None) -> list[
 
 
 def _folders() -> list[Path]:
-    """Return the entries; a folder of another name is not the cache's, and neither listed nor deleted."""
+    """Return the entries; a folder of another name is not the cache's, and neither listed nor deleted.
+
+    Raises:
+        ReadOnlyError: The cache belongs to another user.
+    """
     root = cache_folder() / "remote"
-    found = root.iterdir() if root.is_dir() else ()
-    return sorted(path for path in found if _KEY.fullmatch(path.name) and path.is_dir() and not path.is_symlink())
+    try:
+        found = list(root.iterdir()) if root.is_dir() else []
+        return sorted(path for path in found if _KEY.fullmatch(path.name) and path.is_dir() and not path.is_symlink())
+    except PermissionError as exc:
+        raise ReadOnlyError(
+            f"{root}: no permission to read this cache, which is another user's; set MEMVID_CACHE_DIR to a folder "
+            "of your own"
+        ) from exc
 
 
 def _delete(folder: Path, *, really: bool) -> bool:

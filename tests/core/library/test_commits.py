@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from memvid_core import CommitConflictError, Library, MemoryExistsError, Record, StorageError
 from memvid_core.library import manifest, state
@@ -237,3 +238,33 @@ def test_who_cannot_know_whether_a_commit_was_made_is_told_so(tmp_path: Path, mo
         monkeypatch.undo()
         assert library.refresh() == 2
         assert [record.text for record in library] == ["one", "two"]
+
+
+@pytest.mark.parametrize("refused", [1, 2, 9])
+@pytest.mark.parametrize("folder", ["manifest", "deletes"])
+def test_a_name_that_is_taken_and_is_not_there_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: int, folder: str
+) -> None:
+    url, put, left = f"memory://{tmp_path.name}/library", MemoryFileSystem.pipe_file, 0
+
+    def refusing(self: MemoryFileSystem, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
+        nonlocal left
+        if left and mode == "create" and f"/{folder}/" in path:  # S3's 409, while another request is under way
+            left -= 1
+            raise FileExistsError(path)
+        put(self, path, value, mode=mode, **options)
+
+    with Library.create(url, embed) as library:
+        library.add(["one", "two"], ids=["a", "b"])
+        monkeypatch.setattr(MemoryFileSystem, "pipe_file", refusing)
+        left = refused
+        if refused < 3:
+            library.delete("a")
+        else:
+            with pytest.raises(StorageError, match="has it not; try again"):
+                library.delete("a")
+            left = 0
+            library.delete("a")
+        assert library.ids() == ["b"]
+        assert library.version == 2
+        assert not library.verify().damage

@@ -7,6 +7,7 @@ import http.server
 import json
 import logging
 import os
+import shutil
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -135,6 +136,23 @@ def test_what_is_fetched_is_kept_in_the_cache(bucket: dict[str, Any], tmp_path: 
     with Library.open(url, embedder=embed, storage_options=bucket) as again:
         assert plain(again.search("wing", 5)) == wanted
         assert sorted(copy.folder.glob("shards/*.mp4")) == shards
+
+
+def test_a_cache_that_another_program_deletes_is_made_again(
+    bucket: dict[str, Any], tmp_path: Path, cache: Path
+) -> None:
+    url = f"s3://{_bucket(tmp_path)}/library"
+    with Library.create(url, embed, storage_options=bucket) as library:
+        library.add(["the wing lifts"], ids=["a"])
+        for number, text in enumerate(("the engine hums", "a wing in the wind")):
+            with Library.open(url, embedder=embed, storage_options=bucket) as other:
+                shutil.rmtree(cache)
+                other.add([text], ids=[f"b{number}"])
+                shutil.rmtree(cache)
+            library.refresh()
+            assert {hit.id for hit in library.search("wing", k=9)} == {"a", *(f"b{each}" for each in range(number + 1))}
+        assert not library.verify().damage
+        assert len(cached_copies()) == 1
 
 
 def test_a_vacuum_deletes_copies_too(bucket: dict[str, Any], tmp_path: Path, cache: Path) -> None:

@@ -18,7 +18,6 @@ from tests.core.library.test_equal_answers import OPTIONS
 from tests.core.library.test_equal_answers import QUESTIONS as ASKED
 
 SOME = records(240)
-# Words that are known: how near ones are counted depends on which shards answer then.
 QUESTIONS = ["wing barim", "heat detas", "engine shock pletas", "boundary"]
 
 
@@ -101,6 +100,26 @@ def test_a_shard_that_fails_in_any_round_is_left_out_as_if_it_had_failed_before(
         executor.failing = ""
         assert plain(library.search(question, **options)) == plain(whole)
     assert reached or (failing, mode) in {("contents", "lexical"), ("contents", "dense"), ("records", "hybrid")}
+
+
+ALL_ROUNDS = ("counts", "near", "any_counts", "frequencies", "candidates", "contents", "records")
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "lexical"])
+@pytest.mark.parametrize("question", ["boundry wing", "boundry bilend", "enginne barimm", "heat detas"])
+def test_the_round_in_which_a_shard_fails_makes_no_difference(
+    library: Library, executor: Rounds, mode: Any, question: str
+) -> None:
+    for entry in library.shards():
+        found = []
+        executor.file = entry.file
+        for executor.failing in ALL_ROUNDS:
+            hits = library.search(question, 20, mode=mode, partial="allow", explain=True)
+            if not hits.report.complete:
+                found.append((executor.failing, plain(hits)))
+        executor.failing = ""
+        assert len(found) >= 2  # that many kinds of rounds are needed, of words that are counted already
+        assert all(hits == found[0][1] for _, hits in found), [failing for failing, _ in found]
 
 
 def test_the_rows_of_one_near_word_are_counted_once(tmp_path: Path, library: Library, executor: Rounds) -> None:

@@ -23,6 +23,7 @@ from memvid_core import Memory
 from memvid_core.system.remote_cache import cache_folder, cached_copies, clear_cache
 from tests.core.remote.web import Web
 from tests.processes import Process, run, start
+from tests.users import GUEST, as_user, posix, shared_folder
 
 Look = Callable[[Memory], int]
 
@@ -295,3 +296,24 @@ def test_the_note_about_a_copy_holds_no_query(root: Path, published: Path, cache
     with Web(root) as web:
         Memory.open(web.url(query="?token=s3cr3t")).close()
         assert json.loads((entry(cache) / "state.json").read_text())["url"] == web.url()
+
+
+@posix
+def test_the_cache_of_another_user_is_not_read_and_an_error_says_so() -> None:
+    code = """
+from memvid_core import cached_copies, clear_cache
+from memvid_core.system.remote_cache import shrink_cache
+os.environ["MEMVID_CACHE_DIR"] = path + "/cache"
+for ask in (cached_copies, clear_cache, lambda: shrink_cache(0)):
+    try:
+        ask()
+    except PermissionError as exc:
+        print(type(exc).__name__, "MEMVID_CACHE_DIR" in str(exc))
+"""
+    with shared_folder(0o777) as folder:
+        (folder / "cache" / "remote").mkdir(parents=True)
+        (folder / "cache" / "remote").chmod(0)
+        try:
+            assert as_user(GUEST, code, folder).splitlines() == 3 * ["ReadOnlyError True"]
+        finally:
+            (folder / "cache" / "remote").chmod(0o700)

@@ -12,7 +12,7 @@ import pytest
 
 from memvid_core import LockedError, Memory, MemoryExistsError, convert
 from memvid_core.journal import Journal
-from memvid_core.library import objects
+from memvid_core.library import claims
 from memvid_core.library.remote import objects_at
 from memvid_core.system import atomic_files, commit_lock, remote_cache, unfinished
 from memvid_core.system.atomic_files import appearing, held, remove_all_left, remove_left, replacing, writing_file
@@ -82,7 +82,7 @@ class TestWhoDeletesWhatIsLeft:
         claim = tmp_path / "library" / "writing" / "0123456789abcdef"
         claim.touch()
         another = Another(claim)
-        use(objects, Interrupted(another))
+        use(claims, Interrupted(another))
         assert not library.remove("writing/0123456789abcdef")
         assert claim.read_bytes() == b"new"
         os.close(another.descriptor)

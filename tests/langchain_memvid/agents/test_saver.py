@@ -6,6 +6,7 @@ import asyncio
 import operator
 import shutil
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -316,6 +317,32 @@ def test_store_saver_and_documents_share_one_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("index", ["kept", "rebuilt"])
+async def test_a_listing_goes_on_after_a_checkpoint_that_damage_took(tmp_path: Path, index: str) -> None:
+    path, borders = tmp_path / "threads.mp4", []
+    with MemvidSaver(path) as saver:
+        config: Any = thread("1", checkpoint_ns="")
+        for number in range(5):
+            borders.append(path.stat().st_size)
+            checkpoint: Any = {**empty_checkpoint(), "id": f"{number}"}
+            checkpoint["channel_values"] = {"turns": number}
+            checkpoint["channel_versions"] = {"turns": f"{number}"}
+            config = saver.put(config, checkpoint, {"step": number}, checkpoint["channel_versions"])
+        assert [entry.metadata["step"] for entry in saver.list(thread("1"))] == [4, 3, 2, 1, 0]
+    with path.open("r+b") as file:
+        file.seek(borders[3])
+        file.write(bytes(borders[4] - borders[3]))
+    if index == "rebuilt":
+        shutil.rmtree(f"{path}.index")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with MemvidSaver(path, mode="r") as saver:
+            assert [entry.metadata["step"] for entry in saver.list(thread("1"))] == [4, 2, 1, 0]
+            assert [entry.metadata["step"] for entry in saver.list(thread("1"), limit=2)] == [4, 2]
+            assert [entry.metadata["step"] async for entry in saver.alist(thread("1"), limit=3)] == [4, 2, 1]
+    assert {each.category for each in warned} == {DamageWarning}
+
+
+@pytest.mark.parametrize("index", ["kept", "rebuilt"])
 def test_a_checkpoint_without_a_value_that_damage_took_is_not_given(tmp_path: Path, index: str) -> None:
     path, borders = tmp_path / "threads.mp4", []
     with MemvidSaver(path) as saver:
@@ -342,5 +369,6 @@ def test_a_checkpoint_without_a_value_that_damage_took_is_not_given(tmp_path: Pa
         for asked in (thread("1"), thread("1", checkpoint_id="1")):
             with pytest.raises(MemoryFileError, match=reason):
                 saver.get_tuple(asked)
-        with pytest.raises(MemoryFileError, match=reason):
-            list(saver.list(thread("1")))
+        with pytest.warns(DamageWarning, match=reason) as warned:
+            assert list(saver.list(thread("1"))) == []
+        assert {str(each.message).split("'")[1] for each in warned} >= {"1", "2"}

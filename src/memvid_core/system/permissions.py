@@ -1,0 +1,74 @@
+"""Permissions: what users who share files leave to each other, and whose folders say nothing that they may not."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["is_trusted", "pass_mode_on"]
+
+
+def pass_mode_on(source: Path | None, target: Path, *, most: int = 0o7777) -> None:
+    """Give ``target`` the permissions of ``source``, and its owner and group, or only its group, if permitted.
+
+    Whoever replaces the file of another user must not lock out those who share its group.
+
+    Args:
+        source: A file; None changes nothing.
+        target: A file, or a folder, which may be searched by those who may read it.
+        most: The permissions that are passed on.
+    """
+    if source is None:
+        return
+    with suppress(OSError):
+        there, here = os.stat(source), os.stat(target)
+        if hasattr(os, "chown") and (there.st_uid, there.st_gid) != (here.st_uid, here.st_gid):
+            try:
+                os.chown(target, there.st_uid, there.st_gid)
+            except OSError:  # only the superuser may give a file away
+                with suppress(OSError):
+                    os.chown(target, -1, there.st_gid)
+        mode = stat.S_IMODE(there.st_mode) & most
+        if stat.S_ISDIR(here.st_mode):
+            mode |= (mode & 0o444) >> 2 | stat.S_IMODE(here.st_mode) & stat.S_ISGID
+        if stat.S_IMODE(os.stat(target).st_mode) != mode:
+            os.chmod(target, mode)
+
+
+def is_trusted(folder: Path, file: Path) -> bool:
+    """Return whether who made a folder may change a file anyway, so that the folder says nothing that the file may not.
+
+    In a folder that all may write, such as ``/tmp``, any user can make the folder that another one's program looks for.
+    This user, the owner of the file and the superuser are trusted; so are all users whom the file's permissions let
+    write it. On Windows, where folders inherit their permissions, every folder is.
+
+    Args:
+        folder: The folder, which exists.
+        file: The file.
+
+    Raises:
+        OSError: One of them cannot be looked at.
+    """
+    if os.name != "posix":
+        return True
+    return _may_write(os.stat(folder), os.stat(file), os.geteuid())
+
+
+def _may_write(folder: os.stat_result, file: os.stat_result, user: int) -> bool:
+    """Return whether the owner of a folder may write a file, or is ``user`` or the superuser."""
+    if folder.st_uid in (0, user, file.st_uid) or file.st_mode & stat.S_IWOTH:
+        return True
+    return bool(file.st_mode & stat.S_IWGRP) and _is_member(folder, file.st_gid)
+
+
+def _is_member(folder: os.stat_result, group: int) -> bool:
+    """Return whether the owner of a folder is in a group; one whom the system does not know is, if the folder is."""
+    import pwd  # POSIX only
+
+    try:
+        owner = pwd.getpwuid(folder.st_uid)
+        return group in os.getgrouplist(owner.pw_name, owner.pw_gid)
+    except (KeyError, OSError):
+        return folder.st_gid == group

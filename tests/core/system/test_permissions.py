@@ -1,0 +1,84 @@
+"""Permissions that are passed on, and folders whose makers may not write the file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from memvid_core.system.permissions import is_trusted, pass_mode_on
+from tests.users import SUPERUSER, posix
+
+ME, OWNER, OTHER = 70_001, 70_002, 70_003
+GROUP = 70_100
+
+
+def status(user: int, group: int, mode: int) -> os.stat_result:
+    return os.stat_result((mode, 0, 0, 1, user, group, 0, 0, 0, 0))
+
+
+@posix
+@pytest.mark.parametrize(
+    ("maker", "group", "mode", "trusted"),
+    [
+        (0, 0, 0o600, True),
+        (ME, ME, 0o600, True),
+        (OWNER, OWNER, 0o600, True),
+        (OTHER, OTHER, 0o600, False),
+        (OTHER, OTHER, 0o644, False),
+        (OTHER, OTHER, 0o664, False),
+        (OTHER, GROUP, 0o644, False),
+        (OTHER, GROUP, 0o664, True),  # the system does not know these users: the folder's group decides
+        (OTHER, OTHER, 0o666, True),
+    ],
+)
+def test_the_maker_of_a_folder_is_trusted_if_he_may_write_the_file(
+    monkeypatch: pytest.MonkeyPatch, maker: int, group: int, mode: int, trusted: bool
+) -> None:
+    told = {Path("folder"): status(maker, group, stat.S_IFDIR | 0o755), Path("file"): status(OWNER, GROUP, mode)}
+    monkeypatch.setattr(os, "stat", lambda path: told[path])
+    monkeypatch.setattr(os, "geteuid", lambda: ME)
+    found = is_trusted(Path("folder"), Path("file"))
+    monkeypatch.undo()
+    assert found is trusted
+
+
+@posix
+def test_a_user_whom_the_system_knows_is_in_his_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pwd
+
+    known = next(user for user in pwd.getpwall() if user.pw_uid)
+    told = {
+        Path("folder"): status(known.pw_uid, GROUP, stat.S_IFDIR | 0o755),
+        Path("file"): status(OWNER, GROUP, 0o664),
+        Path("of his"): status(OWNER, known.pw_gid, 0o664),
+    }
+    monkeypatch.setattr(os, "stat", lambda path: told[path])
+    monkeypatch.setattr(os, "geteuid", lambda: ME)
+    found = [is_trusted(Path("folder"), Path(name)) for name in ("file", "of his")]
+    monkeypatch.undo()
+    assert found == [False, True]
+
+
+@posix
+@pytest.mark.parametrize(("mode", "folder"), [(0o600, 0o700), (0o640, 0o750), (0o664, 0o775), (0o444, 0o555)])
+def test_a_folder_may_be_searched_by_those_who_may_read_the_file(tmp_path: Path, mode: int, folder: int) -> None:
+    like, file, made = tmp_path / "like", tmp_path / "file", tmp_path / "made"
+    like.touch()
+    file.touch()
+    made.mkdir()
+    like.chmod(mode)
+    pass_mode_on(like, file)
+    pass_mode_on(like, made)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (file, made)] == [mode, folder]
+    made.chmod(0o2770)
+    pass_mode_on(like, made)
+    assert stat.S_IMODE(made.stat().st_mode) == 0o2000 | folder  # what is made in it keeps its group
+    pass_mode_on(None, file)
+    pass_mode_on(tmp_path / "missing", file)
+    if SUPERUSER:
+        os.chown(like, 70_001, 70_002)
+        pass_mode_on(like, file)
+        assert (file.stat().st_uid, file.stat().st_gid) == (70_001, 70_002)

@@ -148,9 +148,11 @@ class CheckedRows:
             raw, there = self._room(stop)
             missing = np.flatnonzero(~there[start:stop]) + start
             if len(missing):
-                first, end = int(missing[0]), int(missing[-1]) + 1
-                raw[first:end] = self._read(first, end)
-                there[first:end] = True
+                first, end, step = int(missing[0]), int(missing[-1]) + 1, max(1, _AHEAD_BYTES // self._row_bytes)
+                for at in range(first, end, step):  # fresh memory for all of them would take longer than the reading
+                    below = min(at + step, end)
+                    raw[at:below] = self._read(at, below)
+                    there[at:below] = True
             return raw
 
     def _read_ahead(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from memvid_core.embedding import (
     LlamaIndexEmbedder,
     as_embedder,
 )
-from memvid_core.model import Embedder, FittableEmbedder
+from memvid_core.model import Embedder, FittableEmbedder, is_fittable
 from tests.core.embedding.corpus import texts
 from tests.core.embedding.samples import TEXTS, WIDTH, Embeddings, Prompted, Sentences, vector
 
@@ -132,3 +133,11 @@ class TestCallable(EmbedderContract):
 class TestCallableOfAGenerator(EmbedderContract):
     def make(self):
         return CallableEmbedder(lambda texts: (np.array(vector(text)) for text in texts), query=vector, name="sample")
+
+
+def test_what_can_be_fitted_is_what_has_all_that_the_protocol_names():
+    names = [name for name in dir(FittableEmbedder) if not name.startswith("_")]
+    assert {"name", "dimension", "embed_query", "fit", "fitted", "clone", "dump", "load"} < set(names)
+    for missing in ["", *names]:
+        made = SimpleNamespace(**{name: str for name in names if name != missing})
+        assert is_fittable(made) == isinstance(made, FittableEmbedder) == (not missing)

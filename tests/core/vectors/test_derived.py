@@ -113,5 +113,6 @@ def test_what_a_catalog_notes_is_read_again() -> None:
     derived = Derived(3, (1 << 64) - 1, 7)
     assert total_in(total_note(5, 2, 9, derived), 5, 2) == (9, derived)
     assert total_in(b"5 2 9", 5, 2) == (9, UNPROVEN), "of the version before"
+    assert total_in(b"5 2 9 1", 5, 2) == (9, UNPROVEN), "of a version that identifies other files"
     assert total_in(total_note(5, 2, 9, derived), 6, 2) == (None, UNPROVEN)
     assert total_in(None, 0, 0) == (None, UNPROVEN)

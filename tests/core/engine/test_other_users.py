@@ -127,3 +127,13 @@ def test_a_folder_that_becomes_read_only_while_a_memory_is_open() -> None:
             folder,
         )
         assert told.splitlines() == ["3 1", "ReadOnlyError", "3 1", "4 1 True"]
+
+
+@posix
+def test_a_memory_that_nobody_may_write_has_an_index_on_disk() -> None:
+    with shared_folder(0o777) as folder:
+        as_user(OWNER, MAKE, folder)
+        (folder / "m.mp4").chmod(0o444)
+        shutil.rmtree(folder / "m.mp4.index")
+        assert as_user(OWNER, READ, folder) == "3 apple pie 0"
+        assert list((folder / "m.mp4.index").glob("*/catalog.sqlite"))

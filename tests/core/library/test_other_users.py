@@ -91,3 +91,12 @@ def test_who_may_not_write_or_read_a_library_is_told_so() -> None:
         finally:
             for place in places:
                 place.chmod(0o755)
+
+
+@posix
+def test_a_library_whose_description_is_write_protected_can_be_changed_by_its_owner() -> None:
+    with shared_folder(0o777) as folder:
+        as_user(OWNER, MAKE, folder)
+        (folder / "library" / "library.json").chmod(0o444)
+        for live in (2, 3):
+            assert as_user(OWNER, f"{ADD}{CHANGE}", folder) == f"{live + (live == 2)}\n{live}"

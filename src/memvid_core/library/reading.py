@@ -124,7 +124,10 @@ class LibraryReading:
         """Read the newest version, which others may have committed; return its number."""
         state = self._opened()
         if not self._pinned:
-            self._state = open_state(self._place, known=state)
+            found = open_state(self._place, known=state)
+            # Another thread may have read or committed a newer one meanwhile.
+            if self._state is state or found.manifest.version > self.version:
+                self._state = found
         return self.version
 
     # --- by search ---

@@ -23,7 +23,7 @@ from memvid_core.errors import ClosedError, IndexStaleError
 from memvid_core.model import FrameLocation, Index, Metric
 from memvid_core.system.boot import boot_id
 from memvid_core.system.folders import bytes_in, named, paths_in
-from memvid_core.system.permissions import is_trusted, pass_mode_on
+from memvid_core.system.permissions import OWNER_WRITES, is_trusted, pass_mode_on
 from memvid_core.system.telemetry import log, name_of
 from memvid_core.vectors.matrix import StoredDtype
 from memvid_core.vectors.row_totals import UNPROVEN, Derived, total_in, total_note
@@ -126,7 +126,7 @@ class IndexFolder:
         if self.folder is None or os.name == "nt":
             return
         for path in (self.folder, *paths_in(self.folder)):
-            pass_mode_on(self._like, path, most=0o666)
+            pass_mode_on(self._like, path, most=0o666, least=OWNER_WRITES)
 
     def _on_disk(self) -> tuple[int, int] | None:
         try:
@@ -421,7 +421,7 @@ class IndexFolder:
             if not root.is_dir():
                 root.mkdir(parents=True, exist_ok=True)
                 if root.name == f"{like.name}.index" and os.name != "nt":  # of this memory alone
-                    pass_mode_on(like, root, most=0o666)
+                    pass_mode_on(like, root, most=0o666, least=OWNER_WRITES)
             trusted = is_trusted(root, like)
         except OSError:
             return False

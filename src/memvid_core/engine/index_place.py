@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sqlite3
@@ -19,6 +20,7 @@ from memvid_core.model import Index, Metric
 from memvid_core.system.atomic_files import compaction_path
 from memvid_core.system.folders import named
 from memvid_core.system.sqlite_wal import is_busy
+from memvid_core.system.telemetry import log
 from memvid_core.vectors.matrix import StoredDtype
 
 __all__ = ["INDEX_ERRORS", "IndexPlace", "check_idle", "index_errors", "known_in"]
@@ -76,7 +78,8 @@ class IndexPlace:
             return self.in_ram(journal)
         try:
             return self._made(self._root, journal)
-        except OSError:
+        except OSError as exc:
+            log(logging.WARNING, "index", "the index is built in RAM, since its folder cannot be used: %s", exc)
             return self.in_ram(journal)
 
     def in_ram(self, journal: Journal) -> IndexFolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,10 +16,11 @@ from memvid_core.engine.validation import check_metadata, check_texts
 from memvid_core.errors import Action, EmbeddingError, Hint, InvalidInputError, VectorError, storage_errors
 from memvid_core.library.claims import CLAIMS
 from memvid_core.library.manifest import Description, ShardEntry
-from memvid_core.library.objects import Objects, digest_of_file
+from memvid_core.library.objects import DESCRIPTION, Objects, digest_of_file
 from memvid_core.library.partitions import Summaries
 from memvid_core.memory import Memory, session_of
 from memvid_core.model import GIVEN, Embedder, Index, Record, is_fittable
+from memvid_core.system.permissions import OWNER_WRITES, pass_mode_on
 
 __all__ = ["Built", "Given", "ShardBuilder", "claimed", "combined", "fitted_embedder"]
 
@@ -138,6 +140,8 @@ class _Shard:
         metric: Any = description.metric
         given = GIVEN if embedder is None else embedder
         self._memory = Memory.create(self._path, given, vector_dtype=vectors, metric=metric, index=index)
+        if os.name != "nt":  # before it has records: who may not read the library must not read them meanwhile
+            pass_mode_on(objects.path(DESCRIPTION), self._path, least=OWNER_WRITES)
 
     def write(self, batches: Iterable[list[Given]]) -> None:
         try:

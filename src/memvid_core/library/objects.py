@@ -27,7 +27,7 @@ from memvid_core.errors import (
 from memvid_core.library.claims import CLAIMS, claim_file, is_held, remove_claim, renewed
 from memvid_core.system.atomic_files import create_file, remove_left, write_file
 from memvid_core.system.folders import paths_in
-from memvid_core.system.permissions import pass_mode_on
+from memvid_core.system.permissions import OWNER_WRITES, pass_mode_on
 
 __all__ = ["DESCRIPTION", "MANIFESTS", "LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
 
@@ -278,7 +278,7 @@ class LocalObjects:
         """Give new files and folders the permissions of the library: its other writers need them, too."""
         if os.name != "nt":
             for path in paths:
-                pass_mode_on(self._like, path)
+                pass_mode_on(self._like, path, least=OWNER_WRITES)
 
     @property
     def _like(self) -> Path:

@@ -124,7 +124,10 @@ class LibraryReading:
         """Read the newest version, which others may have committed; return its number."""
         state = self._opened()
         if not self._pinned:
-            self._state = open_state(self._place, known=state)
+            found = open_state(self._place, known=state)
+            # Another thread may have read or committed a newer one meanwhile.
+            if self._state is state or found.manifest.version > self.version:
+                self._state = found
         return self.version
 
     # --- by search ---
@@ -149,8 +152,8 @@ class LibraryReading:
             mode: As in :meth:`memvid_core.Memory.search`.
             partial: ``"raise"``, or ``"allow"`` to return the hits of the shards that answered; ``hits.report`` says
                 which did not.
-            timeout: How many seconds the shards have to answer, in each of the two to four rounds of a search; None
-                waits for all.
+            timeout: How many seconds the shards have to answer, in each of the two to four rounds of a search, which
+                begin again without a shard that fails; None waits for all.
             options: ``alpha``, ``fusion``, ``recency``, ``rerank``, ``min_relevance``, ``unique``, ``passage``,
                 ``fuzzy``, ``synonyms``, ``embedding``, ``with_vectors`` and ``explain``, as in
                 :meth:`memvid_core.Memory.search`.

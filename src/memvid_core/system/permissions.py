@@ -6,19 +6,25 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
-__all__ = ["is_trusted", "pass_mode_on"]
+__all__ = ["OWNER_WRITES", "is_trusted", "pass_mode_on"]
+
+OWNER_WRITES: Final = 0o600
+"""What the owner may do with files that a program adds to and deletes, also next to a file that nobody may write."""
 
 
-def pass_mode_on(source: Path | None, target: Path, *, most: int = 0o7777) -> None:
+def pass_mode_on(source: Path | None, target: Path, *, most: int = 0o7777, least: int = 0) -> None:
     """Give ``target`` the permissions of ``source``, and its owner and group, or only its group, if permitted.
 
-    Whoever replaces the file of another user must not lock out those who share its group.
+    Whoever replaces the file of another user must not lock out those who share its group. If the group cannot be
+    passed on, another group may not do more than everybody may.
 
     Args:
         source: A file; None changes nothing.
         target: A file, or a folder, which may be searched by those who may read it.
         most: The permissions that are passed on.
+        least: Permissions that ``target`` has in any case.
     """
     if source is None:
         return
@@ -30,10 +36,13 @@ def pass_mode_on(source: Path | None, target: Path, *, most: int = 0o7777) -> No
             except OSError:  # only the superuser may give a file away
                 with suppress(OSError):
                     os.chown(target, -1, there.st_gid)
-        mode = stat.S_IMODE(there.st_mode) & most
+            here = os.stat(target)
+        mode = stat.S_IMODE(there.st_mode) & most | least
+        if here.st_gid != there.st_gid:
+            mode &= ~0o070 | (mode & 0o007) << 3
         if stat.S_ISDIR(here.st_mode):
             mode |= (mode & 0o444) >> 2 | stat.S_IMODE(here.st_mode) & stat.S_ISGID
-        if stat.S_IMODE(os.stat(target).st_mode) != mode:
+        if stat.S_IMODE(here.st_mode) != mode:
             os.chmod(target, mode)
 
 

@@ -127,3 +127,32 @@ def test_a_folder_that_becomes_read_only_while_a_memory_is_open() -> None:
             folder,
         )
         assert told.splitlines() == ["3 1", "ReadOnlyError", "3 1", "4 1 True"]
+
+
+@posix
+def test_a_memory_that_nobody_may_write_has_an_index_on_disk() -> None:
+    with shared_folder(0o777) as folder:
+        as_user(OWNER, MAKE, folder)
+        (folder / "m.mp4").chmod(0o444)
+        shutil.rmtree(folder / "m.mp4.index")
+        assert as_user(OWNER, READ, folder) == "3 apple pie 0"
+        assert list((folder / "m.mp4.index").glob("*/catalog.sqlite"))
+
+
+@others
+def test_the_log_says_that_another_user_has_made_the_index_in_a_shared_folder() -> None:
+    look = """
+import logging, sys
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+with Memory.open(path + "/m.mp4", mode="r", index_dir=path + "/indexes") as memory:
+    print(memory.search("apple pie", k=1)[0].text)
+"""
+    with shared_folder(0o755) as folder:
+        as_user(0, MAKE, folder)
+        (folder / "indexes").mkdir()
+        (folder / "indexes").chmod(0o1777)
+        assert as_user(OWNER, look, folder) == "apple pie"
+        told, found = as_user(STRANGER, look, folder).splitlines()
+        assert told.startswith(f"the index is built in RAM, since its folder cannot be used: {folder / 'indexes'}/")
+        assert told.endswith(" belongs to a user who may not write the memory")
+        assert found == "apple pie"

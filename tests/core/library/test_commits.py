@@ -14,7 +14,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from memvid_core import CommitConflictError, Library, MemoryExistsError, Record, StorageError
-from memvid_core.library import manifest, state
+from memvid_core.library import manifest, reading, state
 from memvid_core.library.objects import LocalObjects
 from memvid_core.library.remote import RemoteObjects
 from tests.core.embedders import embed
@@ -268,3 +268,23 @@ def test_a_name_that_is_taken_and_is_not_there_is_tried_again(
         assert library.ids() == ["b"]
         assert library.version == 2
         assert not library.verify().damage
+
+
+def test_a_refresh_does_not_undo_what_another_thread_has_read_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    opened = state.open_state
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        found = opened(*arguments, **options)
+        thread = threading.Thread(target=library.add, args=(["new"],), kwargs={"ids": ["new"]})
+        thread.start()
+        thread.join()
+        return found
+
+    with Library.create(tmp_path / "library", embedder=embed) as library:
+        library.add(["old"], ids=["old"])
+        monkeypatch.setattr(reading, "open_state", slowly)
+        assert library.refresh() == 2
+        assert "new" in library

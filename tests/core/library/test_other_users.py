@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,33 @@ def test_who_may_not_write_or_read_a_library_is_told_so() -> None:
         finally:
             for place in places:
                 place.chmod(0o755)
+
+
+@posix
+def test_a_library_whose_description_is_write_protected_can_be_changed_by_its_owner() -> None:
+    with shared_folder(0o777) as folder:
+        as_user(OWNER, MAKE, folder)
+        (folder / "library" / "library.json").chmod(0o444)
+        for live in (2, 3):
+            assert as_user(OWNER, f"{ADD}{CHANGE}", folder) == f"{live + (live == 2)}\n{live}"
+
+
+@posix
+def test_a_shard_that_is_being_written_has_the_permissions_of_the_library(tmp_path: Path) -> None:
+    def some() -> Iterator[Record]:
+        for number in range(6):
+            yield Record(str(number), f"secret {number}")
+        shards = (path for path in (tmp_path / "library" / "shards").iterdir() if path.suffix == ".mp4")
+        seen.extend(stat.S_IMODE(path.stat().st_mode) for path in shards)
+
+    seen: list[int] = []
+    before = os.umask(0o022)
+    try:
+        Library.create(tmp_path / "library").close()
+        (tmp_path / "library" / "library.json").chmod(0o600)
+        with Library.open(tmp_path / "library", mode="a") as library:
+            library.build(some(), rows_per_shard=3, sample=2)
+    finally:
+        os.umask(before)
+    assert seen
+    assert set(seen) == {0o600}

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from memvid_core.system.permissions import is_trusted, pass_mode_on
-from tests.users import SUPERUSER, posix
+from memvid_core.system.permissions import OWNER_WRITES, is_trusted, pass_mode_on
+from tests.users import OWNER as USER
+from tests.users import SUPERUSER, as_user, others, posix, shared_folder
 
 ME, OWNER, OTHER = 70_001, 70_002, 70_003
 GROUP = 70_100
@@ -82,3 +83,32 @@ def test_a_folder_may_be_searched_by_those_who_may_read_the_file(tmp_path: Path,
         os.chown(like, 70_001, 70_002)
         pass_mode_on(like, file)
         assert (file.stat().st_uid, file.stat().st_gid) == (70_001, 70_002)
+
+
+@posix
+def test_the_owner_may_write_next_to_a_file_that_nobody_may_write(tmp_path: Path) -> None:
+    like, file, made = tmp_path / "like", tmp_path / "file", tmp_path / "made"
+    like.touch(0o444)
+    file.touch()
+    made.mkdir()
+    for path in (file, made):
+        pass_mode_on(like, path, least=OWNER_WRITES)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (file, made)] == [0o644, 0o755]
+
+
+@others
+@pytest.mark.parametrize(("mode", "passed"), [(0o640, 0o600), (0o664, 0o644), (0o666, 0o666)])
+def test_another_group_gets_no_permissions_that_were_for_the_group_of_the_file(mode: int, passed: int) -> None:
+    with shared_folder(0o777) as folder:
+        (folder / "like").touch()
+        os.chown(folder / "like", OWNER, OWNER)  # a group of which the user is none
+        (folder / "like").chmod(mode)
+        code = """
+        from pathlib import Path
+        from memvid_core.system.permissions import pass_mode_on
+        Path(path, "made").touch()
+        pass_mode_on(Path(path, "like"), Path(path, "made"))
+        """
+        assert as_user(USER, "\n".join(line.strip() for line in code.splitlines()), folder) == ""
+        made = (folder / "made").stat()
+        assert (stat.S_IMODE(made.st_mode), made.st_gid) == (passed, USER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -29,6 +30,7 @@ from memvid_core.library.objects import Objects
 from memvid_core.library.remote import objects_at
 from memvid_core.library.state import Place, State, open_state
 from memvid_core.model import GIVEN, Index, Metric, VectorDtype
+from memvid_core.system.forks import free_in_forks
 from memvid_core.system.threads import WriterThread, run_in_thread
 
 __all__ = ["Library"]
@@ -63,6 +65,8 @@ class Library(AsyncLibrary):
         if not isinstance(given, Place):
             raise InvalidInputError("use Library.create(path) to create a library, and Library.open(path) to open one")
         self._place, self._state, self._mode, self._pinned, self._owner = place, state, mode, pinned, owner
+        self._taking = threading.RLock()  # while another version takes the place of the open one
+        free_in_forks(self._taking)
         self._thread = WriterThread()
         self._closed = False
 

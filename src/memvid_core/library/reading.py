@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, overload
@@ -70,6 +71,7 @@ class LibraryReading:
 
     _place: Place
     _state: State
+    _taking: threading.RLock
     _mode: Literal["a", "r"]
     _pinned: bool
     _closed: bool
@@ -111,9 +113,19 @@ class LibraryReading:
                 read_manifest(self._place.objects, self._place.description, self.version)  # says if it was removed
                 raise
         found, result = on_newest(self._place, state, work)
-        if found.manifest.version > self.version:
-            self._state = found
+        self._take(found)
         return result
+
+    def _take(self, found: State, known: State | None = None) -> None:
+        """Go on with a version that was read, unless another thread has read or committed a newer one meanwhile.
+
+        Args:
+            found: The version.
+            known: What was open before it was read: if it still is, an older one counts, as of a library put back.
+        """
+        with self._taking:
+            if self._state is known or found.manifest.version > self.version:
+                self._state = found
 
     def _opened(self) -> State:
         if self._closed:
@@ -124,10 +136,7 @@ class LibraryReading:
         """Read the newest version, which others may have committed; return its number."""
         state = self._opened()
         if not self._pinned:
-            found = open_state(self._place, known=state)
-            # Another thread may have read or committed a newer one meanwhile.
-            if self._state is state or found.manifest.version > self.version:
-                self._state = found
+            self._take(open_state(self._place, known=state), state)
         return self.version
 
     # --- by search ---

@@ -335,42 +335,47 @@ class IndexFolder:
         """Return the size of the files, in bytes."""
         return 0 if self.folder is None else bytes_in(self.folder)
 
-    def sync(self) -> None:
-        """Make the vectors durable, and record that the index can be trusted after a power cut."""
-        cursor = self.cursor
+    def sync(self, *, lists: bool = True) -> None:
+        """Make the vectors durable, and record that the index can be trusted after a power cut.
+
+        Args:
+            lists: Whether to make the lists of an inverted file, too, which takes long.
+        """
+        cursor, vectors = self.cursor, self._vectors  # another thread may close the index meanwhile
         unsynced = cursor is not None and cursor != self.catalog.state("synced")
-        if self._vectors is not None and (unsynced or self._made_in_searches):
+        if vectors is not None and (unsynced or vectors.strategy == "ivf" or vectors.unsaved):
             with self.transaction():
-                self._vectors.sync(self._vector_rows, self._video_rows, self._vector_total, self._derived)
-                self._settle(self._vectors, self._vector_rows)
-            self._vectors.flush()
-            if self._vectors.derived(self._vector_rows) != self._derived:  # codes are kept from now on
+                vectors.sync(self._vector_rows, self._video_rows, self._vector_total, self._derived)
+                self._settle(vectors, self._vector_rows)
+            vectors.flush(lists=lists)
+            if vectors.derived(self._vector_rows) != self._derived:  # codes are kept from now on
                 with self.transaction():
-                    self._settle(self._vectors, self._vector_rows)
+                    self._settle(vectors, self._vector_rows)
         if unsynced:
             with self.transaction():
                 self.catalog.set_state("synced", cursor)
 
     @property
-    def _made_in_searches(self) -> bool:
-        """Whether searches may have made what is worth saving: lists of vectors, or their codes."""
-        return self._vectors is not None and (self._vectors.strategy == "ivf" or self._vectors.unsaved)
+    def _has_unsaved_codes(self) -> bool:
+        vectors = self._vectors  # another thread may close the index meanwhile
+        return vectors is not None and vectors.unsaved
 
     @property
     def unsaved(self) -> bool:
         """Whether a search has made columns of metadata or codes of vectors that are worth a lock to save."""
-        return self.columns.unsaved or (self._vectors is not None and self._vectors.unsaved)
+        return self.columns.unsaved or self._has_unsaved_codes
 
     def save_columns(self) -> None:
         """Save what :attr:`unsaved` says; only the owner of the index may call it."""
         if self.columns.unsaved:
             self.columns.save()
-        if self._vectors is not None and self._vectors.unsaved:
-            self.sync()
+        if self._has_unsaved_codes:
+            self.sync(lists=False)
 
     def save_lists(self) -> None:
         """Save the lists and the codes of vectors that searches have made."""
-        if self._made_in_searches:
+        vectors = self._vectors
+        if vectors is not None and (vectors.strategy == "ivf" or vectors.unsaved):
             self.sync()
 
     def survived(self) -> bool:

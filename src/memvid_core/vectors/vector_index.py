@@ -380,10 +380,13 @@ class VectorIndex:
         if isinstance(strategy, IvfSearch):
             strategy.prepare(rows)
 
-    def flush(self) -> None:
+    def flush(self, *, lists: bool = True) -> None:
         """Force the rows to the disk, and save what speeds up the first searches after the next opening.
 
         Whoever calls this is the only one that writes the folder meanwhile, and has synced to what the catalog counts.
+
+        Args:
+            lists: Whether to make and save the lists of an inverted file, too, which takes long.
 
         Raises:
             StorageError: The disk refused.
@@ -391,7 +394,10 @@ class VectorIndex:
         with self._lock:
             self._assert_open()
             self._store.flush()
-            self._search.flush()
+            if not lists and isinstance(self._search, IvfSearch) and self._codes is not None:
+                self._codes.flush()
+            else:
+                self._search.flush()
             if self._folder is not None:
                 remove_all_left(self._folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -235,3 +236,42 @@ def test_codes_of_a_version_that_did_not_identify_them_are_made_again_once(
     assert fits[0] == fits[1] == fits[2]
     assert fits[0] != [(one.name, one.stat().st_ino) for one in folder_of(memories["here"]).glob("vectors/codes-*")]
     assert {name for name, _ in fits[0]} == {"codes-3.bits", "codes-3.levels", "codes-3.sums"}
+
+
+@pytest.mark.parametrize("memories", [False], indirect=True, ids=[""])
+def test_a_search_that_keeps_codes_makes_no_lists_of_many_rows(
+    memories: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(monkeypatch, listed_in_search=100)
+    path = tmp_path / "many.mp4"
+    parts = ["vectors/codes-*", "vectors/quantizer-*", "vectors/ivf-*"]
+    mixed(memories["here"], memories[STATES[0]], parts, path)
+    for found in folder_of(path).glob("vectors/ivf-*"):
+        found.unlink()
+    with Memory.open(path, embedder="given", index="ivf") as memory:
+        check(memory)
+        assert not memory._indexed.index.unsaved, "the codes are kept"
+        assert not [*folder_of(path).glob("vectors/ivf-*")], "that takes long, and writers would wait for it"
+        memory.prepare()
+        assert [*folder_of(path).glob("vectors/ivf-*")]
+
+
+@pytest.mark.parametrize("memories", [False], indirect=True, ids=[""])
+def test_a_search_answers_if_another_thread_closes_the_memory_while_codes_are_saved(
+    memories: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "closed.mp4"
+    mixed(memories["here"], memories[STATES[0]], ["vectors/codes-*", "vectors/quantizer-*"], path)
+    memory = Memory.open(path, embedder="given", index="quantized", timeout=0)
+    flush, closing = VectorIndex.flush, []
+
+    def flush_and_close(index: VectorIndex, *, lists: bool = True) -> None:
+        flush(index, lists=lists)
+        closing.append(threading.Thread(target=memory.close))
+        closing[0].start()
+        closing[0].join()
+
+    monkeypatch.setattr(VectorIndex, "flush", flush_and_close)
+    [hit] = memory.search(VECTORS[1][ROWS - 1], k=1)
+    assert hit.id == RECORDS[1][ROWS - 1][0]
+    assert len(closing) == 1

@@ -222,11 +222,12 @@ class QuantizedSearch:
         return not self._fit_number and rows >= self._kept_rows and self._folder is not None and self._writable
 
     def _encode(self, codes: CodeStore, quantizer: Quantizer, start: int, stop: int) -> None:
-        """Write the codes of rows of the store."""
-        if start < stop:
-            self._store.check(stop)
+        """Write the codes of rows of the store, which need not stay in RAM for that."""
+        room = np.empty((max(min(BLOCK_ROWS, stop - start), 0), self._store.dimension), dtype=np.float32)
         for first in range(start, stop, BLOCK_ROWS):
-            codes.write(first, *quantizer.encode(self._store.block(first, min(first + BLOCK_ROWS, stop))))
+            rows = room[: min(BLOCK_ROWS, stop - first)]
+            self._store.copy_to(rows, first)
+            codes.write(first, *quantizer.encode(rows))
 
     def _fit(self, rows: int, *, keep: bool) -> Quantizer:
         """Fit a quantizer to ``rows`` rows of the store and encode them all; ``keep`` them in the folder."""

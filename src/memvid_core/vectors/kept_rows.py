@@ -24,6 +24,7 @@ _AHEAD_BYTES: Final = 1 << 22  # read ahead by each later search, so that all ro
 _Bytes = NDArray[np.uint8]
 
 _counted: WeakSet[KeptRows] = WeakSet()  # those of this process that are in use
+_refused: WeakSet[object] = WeakSet()  # who searches rows for which there is no room
 _counting = threading.RLock()
 free_in_forks(_counting)
 
@@ -54,20 +55,22 @@ class KeptRows:
             self._searches, self._ahead = before._searches, before._ahead
 
     @classmethod
-    def if_room(cls, count: int, row_bytes: int, before: KeptRows | None) -> KeptRows | None:
+    def if_room(cls, count: int, row_bytes: int, before: KeptRows | None, searcher: object) -> KeptRows | None:
         """Return room for the rows of a video; None if those of all videos in this process would be too many.
 
         Args:
             count: As for the class, like the other arguments.
             row_bytes: Bytes per row.
             before: The rows that the new ones replace.
+            searcher: Who asks. As long as there is one without room, nothing is read ahead for the others: of a library
+                of shards, some would be kept, and to read them takes longer than it saves.
         """
-        if count * row_bytes > settings.DEFAULTS.kept_bytes:
-            return None
         with _counting:
             others = sum(kept._raw.nbytes for kept in _counted if kept is not before)
             if others + count * row_bytes > settings.DEFAULTS.kept_bytes:
+                _refused.add(searcher)
                 return None
+            _refused.discard(searcher)
             made = cls(count, row_bytes, before)
             _counted.add(made)
             return made
@@ -105,7 +108,7 @@ class KeptRows:
             items: (f,) int64, how many rows it has.
             read: Returns the rows of one frame, or raises if they are not what was written.
         """
-        if self._whole or self._searches <= _AHEAD_AFTER:
+        if self._whole or self._searches <= _AHEAD_AFTER or _refused:
             return
         size = 0
         while size < _AHEAD_BYTES and self._ahead < len(first):

@@ -226,7 +226,7 @@ class VideoRows:
         """Return the rows in RAM; None where there are too many to keep, here or in the whole process."""
         kept = self._kept
         if kept is None or kept.count < settled:
-            kept = self._kept = KeptRows.if_room(settled, self._row_bytes, kept)
+            kept = self._kept = KeptRows.if_room(settled, self._row_bytes, kept, self)
         return kept
 
     def _proven_frame(self, state: _State, at: int) -> Bytes:

@@ -119,20 +119,57 @@ def test_more_rows_than_the_process_may_hold_are_an_error_that_says_so() -> None
         KeptRows(1 << 40, 1 << 12)
 
 
+class Searcher:
+    """Who asks for room."""
+
+
 def test_all_videos_of_a_process_share_the_room_for_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     tune(monkeypatch, kept_bytes=10 * WIDTH)
-    first = KeptRows.if_room(6, WIDTH, None)
+    one, other = Searcher(), Searcher()
+    first = KeptRows.if_room(6, WIDTH, None, one)
     assert first is not None
-    assert KeptRows.if_room(5, WIDTH, None) is None
-    second = KeptRows.if_room(4, WIDTH, None)
+    assert KeptRows.if_room(5, WIDTH, None, other) is None
+    second = KeptRows.if_room(4, WIDTH, None, other)
     assert second is not None
-    assert KeptRows.if_room(7, WIDTH, first) is None
+    assert KeptRows.if_room(7, WIDTH, first, one) is None
     del second
-    grown = KeptRows.if_room(10, WIDTH, first)  # the rows that it replaces are not counted twice
+    grown = KeptRows.if_room(10, WIDTH, first, one)  # the rows that it replaces are not counted twice
     assert grown is not None
     del first, grown
-    assert KeptRows.if_room(11, WIDTH, None) is None
-    assert KeptRows.if_room(10, WIDTH, None) is not None
+    assert KeptRows.if_room(11, WIDTH, None, one) is None
+    assert KeptRows.if_room(10, WIDTH, None, one) is not None
+
+
+@pytest.mark.parametrize("ending", ["room", "closed"])
+def test_nothing_is_read_ahead_while_another_video_has_no_room(
+    rows: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    tune(monkeypatch, kept_bytes=ROWS * WIDTH)
+    searcher = Searcher()
+    kept, first = KeptRows.if_room(ROWS, WIDTH, None, searcher), np.arange(0, ROWS, 100)
+    assert kept is not None
+    read: list[int] = []
+
+    def noted(at: int) -> NDArray[np.uint8]:
+        read.append(at)
+        return _frames(rows)(at)
+
+    def search() -> None:
+        for _ in range(MANY):
+            kept.take(np.array([7]), lambda wanted: rows[wanted], lambda raw, numbers: None)
+            kept.read_ahead(first, np.full(len(first), 100), noted)
+
+    other = Searcher()
+    assert KeptRows.if_room(1, WIDTH, None, other) is None
+    search()
+    assert not read
+    if ending == "room":
+        tune(monkeypatch, kept_bytes=ROWS * WIDTH + WIDTH)
+        assert KeptRows.if_room(1, WIDTH, None, other) is not None
+    else:
+        del other
+    search()
+    assert len(read) > 1
 
 
 def test_rows_of_a_frame_that_could_not_be_read_ahead_are_read_when_they_are_asked_for() -> None:

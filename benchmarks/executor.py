@@ -4,7 +4,7 @@
     python -m benchmarks.executor --rows 1000000 --shards 4
 
 All columns are processor time of all threads, in milliseconds, as means over 100 questions that were asked before. Of
-a question, `shards` is what the readers of the shards take, `executor` what it takes to ask them and to get the answers,
+a question, `shards` is what the readers of the shards take, `executor` what it takes to ask them and to get answers,
 shards included, and `search` the whole search, which also merges, fuses and reads as a search in one file does.
 """
 

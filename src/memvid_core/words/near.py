@@ -78,6 +78,13 @@ class Vocabulary(NamedTuple):
         words = [word for word in known if len(word) <= _LONGEST + 2]
         return cls(words, [known[word] for word in words], np.array([*map(len, words)], np.int64), _letters(words))
 
+    @classmethod
+    def beginning(cls, low: bytes, tokens: Iterable[bytes], spellings: Iterable[bytes]) -> Vocabulary:
+        """Prepare the words that begin with some bytes: tokens, and spellings, each with a tab and its token."""
+        pairs = [spelling.partition(b"\t")[::2] for spelling in spellings if spelling.startswith(low)]
+        known = {spelling.decode(): token.decode() for spelling, token in pairs}
+        return cls.of(known | {name: name for token in tokens if token.startswith(low) and (name := token.decode())})
+
     def alike(self, word: str, most: int) -> dict[str, str]:
         """Return the words that can be within a distance of one: an edit changes at most two kinds of letters."""
         if not self.words:

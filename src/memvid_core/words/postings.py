@@ -14,7 +14,7 @@ the tail. Damaged data is reported and never used for an answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -48,9 +48,14 @@ KEPT_BYTES: Final = 8 << 20
 """The bytes of verified chunks in RAM, so that those of frequent tokens are read and verified once; half as many for
 each block of many."""
 
+_KEPT_LISTS: Final = 64  # tokens of one question
 _KEPT_WORDS: Final = 1 << 16  # of prefixes that near words were looked for, about 10 MB
 
 _LAST: Final = b"\xf4\x8f\xbf\xbf"  # UTF-8 of U+10FFFF, the last character
+
+
+_List = tuple[PostingBlock, int, Chunk, int, int, int]
+"""Where rows of a token are listed: block, number of the chunk, chunk, start, stop, and how many lists that is."""
 
 
 class Matches(NamedTuple):
@@ -58,13 +63,6 @@ class Matches(NamedTuple):
 
     rows: NDArray[np.int64]
     counts: NDArray[np.float32]
-
-
-def _vocabulary(low: bytes, tokens: Iterable[bytes], spellings: Iterable[bytes]) -> Vocabulary:
-    """Return the words that begin with some bytes."""
-    pairs = [spelling.partition(b"\t")[::2] for spelling in spellings if spelling.startswith(low)]
-    known = {spelling.decode(): token.decode() for spelling, token in pairs}
-    return Vocabulary.of(known | {name: name for token in tokens if token.startswith(low) and (name := token.decode())})
 
 
 def _tier(block: PostingBlock) -> int:
@@ -95,6 +93,7 @@ class PostingStore(LoadedStore):
         self._chunks: dict[tuple[int, int], Chunk] = {}  # by the number, and the block's checksum, which covers it
         self._chunk_bytes = 0
         self._vocabularies: dict[bytes, tuple[list[int], Vocabulary]] = {}  # by prefix, with the checksums of blocks
+        self._listed: tuple[list[PostingBlock], dict[bytes, list[_List]]] = [], {}  # by token, for one question
 
     def append(self, first_row: int, texts: Sequence[str], mark: bytes = b"") -> None:
         """Index the texts of rows from ``first_row`` on, all or none of them; skip rows that are indexed already.
@@ -303,8 +302,9 @@ class PostingStore(LoadedStore):
         found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
         counts: list[NDArray[Any]] = [np.zeros(0, np.float32)]
         with checked(self._name):
-            for block, _, chunk, start, stop, _ in self._lists(token, limit):
-                first, last = np.searchsorted(rows, (block.first, block.first + block.rows))
+            lists = list(self._lists(token, limit))
+            bounds = np.array([(block.first, block.first + block.rows) for block, *_ in lists]).reshape(-1, 2)
+            for (block, _, chunk, start, stop, _), (first, last) in zip(lists, rows.searchsorted(bounds), strict=True):
                 some = rows[first:last]
                 there = chunk.rows[start:stop]
                 wanted = (some - block.first).astype(there.dtype)
@@ -347,8 +347,8 @@ class PostingStore(LoadedStore):
         found = np.concatenate([np.zeros(0, np.int64), *keys])
         return np.unique(found) if token[-1] == "*" else found, lists
 
-    def _lists(self, token: str, limit: int) -> Iterator[tuple[PostingBlock, int, Chunk, int, int, int]]:
-        """Yield block, chunk number, chunk, start, stop and number of lists, for a token or a prefix."""
+    def _lists(self, token: str, limit: int) -> Iterator[_List]:
+        """Yield the lists of a token or a prefix."""
         if token[-1] != "*":
             yield from islice(self._exact(token.encode(errors="replace")), limit)
             return
@@ -364,7 +364,18 @@ class PostingStore(LoadedStore):
                     yield block, number, chunk, start, stop, lists
         yield from islice(chain.from_iterable(map(self._exact, self._stems(low))), limit)
 
-    def _exact(self, key: bytes) -> Iterator[tuple[PostingBlock, int, Chunk, int, int, int]]:
+    def _exact(self, key: bytes) -> list[_List]:
+        """Return the lists of a token, which a question asks for several times."""
+        if self._listed[0] is not self._blocks:
+            self._listed = self._blocks, {}
+        known = self._listed[1]
+        if (found := known.get(key)) is None:
+            found = [*self._looked_up(key)]
+            if len(known) < _KEPT_LISTS:
+                known[key] = found
+        return found
+
+    def _looked_up(self, key: bytes) -> Iterator[_List]:
         for block in self._blocks:
             number = block.chunk_of(key)
             if number is not None:
@@ -415,12 +426,12 @@ class PostingStore(LoadedStore):
                     found += self._chunk(block, number).tokens
                 for block, number in spelled[:limit]:
                     spellings += self._read(block, number, "lists").split(b"\n")
-            kept = state, _vocabulary(low, found, spellings)
+            kept = state, Vocabulary.beginning(low, found, spellings)
         self._vocabularies[low] = kept  # the one that was used last is the last one
         while len(self._vocabularies) > 1 and sum(len(v.words) for _, v in self._vocabularies.values()) > _KEPT_WORDS:
             del self._vocabularies[next(iter(self._vocabularies))]
         recent = [key for token in self._tail.lists if (key := token.encode()).startswith(low)]
-        return kept[1], _vocabulary(low, recent, self._tail.spellings)
+        return kept[1], Vocabulary.beginning(low, recent, self._tail.spellings)
 
     def _tail_lists(self, token: str) -> list[dict[int, list[int]]]:
         lists = self._tail.lists
@@ -433,5 +444,6 @@ class PostingStore(LoadedStore):
         return [*stems, *(places for known, places in lists.items() if known.startswith(prefix))]
 
     def forget(self) -> None:
-        """Free the word cache that speeds up large builds."""
+        """Free the word cache that speeds up large builds, and what the last question looked up."""
         self._memo = None
+        self._listed = [], {}

@@ -135,7 +135,7 @@ def connect(path: Path | None, writable: bool) -> sqlite3.Connection:
         harden(sqlite)
         # A power failure may undo the last commits but never damages the file; the row count shows what is missing.
         sqlite_wal.turn_on(sqlite, _BUSY_SECONDS)
-        for pragma in ("synchronous = NORMAL", "journal_size_limit = 4194304", "cache_size = -8192"):
+        for pragma in ("synchronous = NORMAL", "journal_size_limit = 4194304"):
             sqlite.execute(f"PRAGMA {pragma}")
     except BaseException:
         sqlite.close()

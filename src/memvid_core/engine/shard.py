@@ -160,6 +160,18 @@ class ShardReader:
         """Return the number of live rows of each token."""
         return self._words(lambda words: words.counts(tokens))
 
+    def counts_of_all(self, most: int) -> tuple[str, NDArray[np.uint32]] | None:
+        """Return the number of live rows of each token that has any.
+
+        Args:
+            most: The maximum number of tokens.
+
+        Returns:
+            The tokens, joined by line feeds, and the numbers (n,); None if there are more tokens.
+        """
+        found = self._words(lambda words: words.counts_of_all(most))
+        return None if found is None else ("\n".join(found), np.fromiter(found.values(), np.uint32, len(found)))
+
     def frequencies(self, tokens: Sequence[str]) -> list[int]:
         """Return the number of rows of each token, including deleted ones."""
         return self._words(lambda words: words.frequencies(tokens))

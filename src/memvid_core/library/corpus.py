@@ -25,6 +25,9 @@ __all__ = ["LibraryCorpus", "Vectors", "learned_evidence", "totals_of"]
 
 
 _MOST_AHEAD: Final = 50  # records
+_LEARNED_AFTER: Final = 8  # rounds that count tokens: who asks less often does not pay for it
+_LEARNED_ROWS: Final = 1 << 18  # of the library: to read the lists of more would take too long for one question
+_LEARNED_TOKENS: Final = 1 << 18  # about 25 MB
 
 
 class Vectors:
@@ -258,6 +261,11 @@ class _Kept:
         return self._matrix[np.searchsorted(self._vector_rows, rows)]
 
 
+def _is_listed(token: str) -> bool:
+    """Return whether the counts of all tokens say how many rows a token has: not of the beginnings of words."""
+    return token[-1] != "*" and token.isprintable()
+
+
 class _Counter:
     """Counts words in all shards that have not failed.
 
@@ -271,15 +279,40 @@ class _Counter:
     def counts(self, tokens: Sequence[str]) -> dict[str, int]:
         """Return the number of live rows of each token."""
         shards = self._asking.shards
-        kept = {} if self._asking.failed else shards.word_counts
+        every, kept = (None, {}) if self._asking.failed else (shards.all_counts, shards.word_counts)
         known = {token: kept[token] for token in tokens if token in kept}
+        if every is not None:
+            known.update({token: every.get(token, 0) for token in tokens if _is_listed(token)})
         unknown = [token for token in tokens if token not in known]
         if unknown:
             counted = self._sums("counts", unknown)
             if not self._asking.failed:
                 shards.keep_counts(counted)
+                self._learn()
             known.update(counted)
         return known
+
+    def _learn(self) -> None:
+        """Ask for the counts of all tokens, if a round takes long and some were needed for tokens.
+
+        It is tried once for a version, and what it takes is bounded. A shard that fails has not failed the question.
+        """
+        shards = self._asking.shards
+        shards.counting_rounds += 1
+        if shards.counting_rounds != _LEARNED_AFTER or not getattr(shards.executor, "distant", False):
+            return
+        if shards.rows > _LEARNED_ROWS:
+            return
+        asking = replace(self._asking, failed={}, asked=set())
+        answers = asking.ask_all("counts_of_all", _LEARNED_TOKENS)
+        found: dict[str, int] = {}
+        for answer in answers.values():
+            if answer is None or asking.failed or len(found) > _LEARNED_TOKENS:
+                return
+            tokens, counts = answer
+            for token, count in zip(tokens.split("\n") if len(counts) else [], counts.tolist(), strict=True):
+                found[token] = found.get(token, 0) + count
+        shards.all_counts = found
 
     def frequencies(self, tokens: Sequence[str]) -> dict[str, int]:
         """Return the number of rows of each token, including deleted ones."""

@@ -55,6 +55,10 @@ class Shards:
         """Which shards have deleted rows, (shards,)."""
         self.word_counts: dict[str, int] = {}
         """The number of live rows of tokens, as far as every shard has counted them."""
+        self.all_counts: Mapping[str, int] | None = None
+        """The number of live rows of all tokens, if it is known; tokens that it lacks have none."""
+        self.counting_rounds = 0
+        """How often shards were asked to count tokens."""
 
     @property
     def rows(self) -> int:

@@ -54,6 +54,28 @@ class ListReader:
             self._sizes[token] = sum(store.frequency(token, limit=MAX_LISTS) for store, _ in self._stores)
         return self._sizes[token]
 
+    def counts_of_all(self, exists: NDArray[np.bool_] | None, most: int) -> dict[str, int] | None:
+        """Return the number of rows of each token.
+
+        Args:
+            exists: The rows that count, by row number; None for all.
+            most: The maximum number of tokens.
+
+        Returns:
+            The numbers by token, without tokens of no row; None if there are more tokens, or rows that do not count.
+        """
+        found: dict[str, int] = {}
+        for store, end in self._stores:
+            if store.rows > end:
+                return None
+            for tokens, counts in store.counts_of_all(exists):
+                for token, count in zip(tokens, counts, strict=True):
+                    if count:
+                        found[token] = found.get(token, 0) + count
+                if len(found) > most:
+                    return None
+        return found
+
     def find_among(self, token: str, rows: NDArray[np.int64]) -> Matches:
         """Find which of a few rows, ascending, contain a token, and its number of occurrences in each."""
         return _end_to_end([store.find_among(token, rows, limit=MAX_LISTS) for store, _ in self._stores])

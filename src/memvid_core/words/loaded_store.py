@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from memvid_core.errors import IndexStaleError, StorageError
 from memvid_core.system.sqlite_files import assert_schema, checked, create_tables, roll_back, whole
 from memvid_core.words.analyzer import ANALYZER
-from memvid_core.words.chunks import PostingBlock
+from memvid_core.words.chunks import Chunk, PostingBlock
 from memvid_core.words.posting_file import SCHEMA, State, Tail, connect, decoded, sum_of_blocks, sum_of_row
 
 __all__ = ["LoadedStore"]
@@ -165,6 +165,31 @@ class LoadedStore:
             f"SELECT {column} FROM postings WHERE number = ?", (block.base + number,)
         ).fetchone()
         return block.verified(number, int(column == "places"), None if found is None else found[0])
+
+    def counts_of_all(self, exists: NDArray[np.bool_] | None) -> Iterator[tuple[list[str], list[int]]]:
+        """Read the numbers of rows of all tokens, those of a token in one or several parts; call it in a snapshot.
+
+        Args:
+            exists: The rows that count, by row number; None for all.
+
+        Yields:
+            Tokens, and the number of rows of each.
+
+        Raises:
+            IndexStaleError: If a list is damaged.
+        """
+        with checked(self._name):
+            for block in self._blocks:
+                for number in block.list_chunks:
+                    chunk = Chunk(self._read(block, number, "lists"))
+                    starts = chunk.starts
+                    counts = np.diff(starts)
+                    if exists is not None:
+                        there = exists[chunk.rows.astype(np.int64) + block.first]
+                        counts = np.add.reduceat(there, starts[:-1], dtype=np.int64)
+                    yield [token.decode() for token in chunk.tokens], counts.tolist()
+            for token, places in self._tail.lists.items():
+                yield [token], [sum(exists is None or bool(exists[row]) for row in places)]
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -73,6 +73,11 @@ class ShardWords:
             counted = self._index.counted(self._live)
             return [live_rows(reader, counted, token) for token in tokens]
 
+    def counts_of_all(self, most: int) -> dict[str, int] | None:
+        """Return the number of live rows of each token that has any; None if there are more than ``most`` tokens."""
+        with self._index.reading() as reader:
+            return reader.counts_of_all(self._index.counted(self._live).exists, most)
+
     def frequencies(self, tokens: Sequence[str]) -> list[int]:
         """Return the number of rows of each token, including deleted ones."""
         return list(self._index.frequencies(tokens).values())

@@ -13,7 +13,7 @@ from memvid_core import IncompleteSearchError, Library, Memory, ThreadExecutor
 from memvid_core.engine.shard import Candidates, Contents
 from memvid_core.library.executor import Failure, Questions
 from tests.core.embedders import embed
-from tests.core.library.libraries import plain, records
+from tests.core.library.libraries import ENGLISH, KOREAN, plain, records
 from tests.core.library.test_equal_answers import OPTIONS
 from tests.core.library.test_equal_answers import QUESTIONS as ASKED
 
@@ -186,6 +186,77 @@ def test_fewer_rounds_change_no_answer(library: Library) -> None:
                 assert plain(asked.search(question, **option)) == plain(library.search(question, **option))
             for k in (5, 12):
                 assert plain(asked.mmr(question, k=k)) == plain(library.mmr(question, k=k))
+
+
+NEW_WORDS = [
+    "plolend grerim",
+    "마을 사람 대나",
+    "nowhere at all",
+    "boundry",
+    "krim* wing",
+    '"heat" -shock',
+    "a",
+    "👩\u200d🚀 wing",
+]
+
+
+def distinct(library: Library, far: Distant, asked: Library) -> list[str]:
+    """Ask questions with other words until all words are counted; return words that were not asked."""
+    for number in range(20):
+        if "counts_of_all" in far.calls:
+            break
+        asked.search(f"{ENGLISH[number]} {KOREAN[number]}", mode="lexical", partial="allow")
+    return ENGLISH[20:]
+
+
+def test_who_asks_often_where_a_round_takes_long_knows_the_counts_of_all_words(library: Library) -> None:
+    with closing(Distant()) as far, Library.open(library.path, embedder=embed, executor=far) as asked:
+        for version in range(3):
+            far.calls.clear()
+            others = distinct(library, far, asked)
+            assert far.calls.count("counts_of_all") == 1
+            assert far.calls.count("counts") > 4  # who asks less often does not pay for it
+            far.calls.clear()
+            for question in (*others, *NEW_WORDS):
+                for mode in ("lexical", "hybrid"):
+                    assert plain(asked.search(question, mode=mode)) == plain(library.search(question, mode=mode))
+            assert far.calls.count("counts") <= 2 * 2  # of the beginning of words, and of signs that are not printed
+            assert "counts_of_all" not in far.calls
+            if version == 0:
+                library.delete([record.id for record in SOME[1::4]])
+            else:
+                library.add(["plolend grerim and words that no other text has", "대한민국"])
+            asked.refresh()
+
+
+def test_a_shard_that_cannot_count_all_words_is_asked_for_those_of_a_question(library: Library) -> None:
+    with closing(Distant()) as far, Library.open(library.path, embedder=embed, executor=far) as asked:
+        far.failing, far.file = "counts_of_all", library.shards()[1].file
+        others = distinct(library, far, asked)
+        far.calls.clear()
+        for question in (*others, *NEW_WORDS):
+            hits = asked.search(question, mode="hybrid")
+            assert plain(hits) == plain(library.search(question, mode="hybrid"))
+            assert hits.report.complete
+        assert far.calls.count("counts") > len(others) / 2
+        assert "counts_of_all" not in far.calls  # it is tried once
+
+
+def test_the_counts_of_all_words_are_those_that_are_asked_for(library: Library, executor: Rounds) -> None:
+    library.add(["the newest words", ""])
+    for ref in library._state.shards.refs:
+        [found] = executor.ask("counts_of_all", [(ref, (1 << 18,))])
+        tokens, counts = found
+        words = tokens.split("\n")
+        assert len(set(words)) == len(words) > 1
+        [asked] = executor.ask("counts", [(ref, (words,))])
+        assert counts.tolist() == asked
+        assert min(asked) > 0
+        missing = [token for token in ENGLISH if token not in words]
+        [none] = executor.ask("counts", [(ref, (missing,))])
+        assert not any(none)
+        [most] = executor.ask("counts_of_all", [(ref, (len(words) - 1,))])
+        assert most is None
 
 
 def test_a_record_that_is_read_for_nothing_need_not_be_readable(library: Library, executor: Rounds) -> None:

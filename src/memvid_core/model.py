@@ -230,7 +230,8 @@ class MemoryInfo(msgspec.Struct, frozen=True):
     without reading the whole file as :meth:`Memory.verify` does; it alone counts lost deletions, whose records are live
     again, and lost vectors. ``torn_bytes`` is the size of an interrupted write,
     or of a truncated copy, at the end of the file; ``torn_copies`` are files next to the memory with copies of torn
-    tails.
+    tails. ``index_in_ram`` says why the index folder is not used: then the index is in RAM, and each opening builds it
+    again. It is empty if the index is in the folder.
     """
 
     path: str
@@ -253,6 +254,7 @@ class MemoryInfo(msgspec.Struct, frozen=True):
     damage: tuple[Damage, ...] = ()
     torn_bytes: int = 0
     torn_copies: tuple[str, ...] = ()
+    index_in_ram: str = ""
 
     @property
     def ok(self) -> bool:

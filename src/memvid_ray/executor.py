@@ -55,7 +55,7 @@ class _Asking:
     def __init__(self, call: str, questions: Questions, timeout: float | None) -> None:
         self.call, self.questions, self.timeout = call, questions, timeout
         self._end = time.monotonic() + (_WITHOUT_LIMIT if timeout is None else timeout)
-        late = Failure(f"did not answer within {timeout} seconds; a larger timeout= waits for it")
+        late = Failure(f"did not answer within {round(timeout or 0.0, 2):g} seconds; a larger timeout= waits for it")
         self.answers: list[Any] = [late] * len(questions)
         self.pings: dict[int, Any] = {}  # of actors that are late, asked whether they are there
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from langgraph.store.base import (
     GetOp,
+    InvalidNamespaceError,
     ListNamespacesOp,
     Op,
     PutOp,
@@ -52,7 +53,7 @@ class Plan:
         fields: The paths that are embedded unless an operation sets its own; None embeds nothing.
 
     Raises:
-        InvalidNamespaceError: A label is empty, is not a ``str``, or contains a dot.
+        InvalidNamespaceError: A namespace is a ``str``, or a label is empty, is not a ``str``, or contains a dot.
         InvalidInputError: An operation is invalid.
     """
 
@@ -79,6 +80,9 @@ def _check(op: Op) -> None:
         raise InvalidInputError(
             f"an operation of a store must be a GetOp, PutOp, SearchOp or ListNamespacesOp, not {op!r}"
         )
+    namespace = op.namespace_prefix if isinstance(op, SearchOp) else getattr(op, "namespace", ())
+    if isinstance(namespace, str):  # each letter would be a label
+        raise InvalidNamespaceError(f"a namespace must be a tuple such as ({namespace!r},), not the str {namespace!r}")
     validate_op_namespace(op)
     if isinstance(op, GetOp | PutOp) and not isinstance(op.key, str):
         raise InvalidInputError(f"a key must be a str, not {op.key!r}")

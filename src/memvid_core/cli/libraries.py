@@ -222,7 +222,7 @@ def search(
         bool, typer.Option("--partial", help="Show what was found if shards do not answer (exit code 3).")
     ] = False,
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait for each shard.")
+        float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait for the shards.")
     ] = 600.0,
     embedder: EmbedderName = None,
     index: IndexChoice = "auto",

@@ -10,7 +10,7 @@ from pathlib import Path
 from memvid_core.catalog.catalog import DamageRow
 from memvid_core.engine.damage_evidence import all_damaged
 from memvid_core.engine.index_folder import IndexFolder
-from memvid_core.engine.index_place import INDEX_ERRORS, IndexPlace, check_idle
+from memvid_core.engine.index_place import IN_USE, INDEX_ERRORS, IndexPlace, check_idle
 from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.snapshot import Epoch, Snapshot
 from memvid_core.engine.write_turn import WriteTurn
@@ -49,6 +49,7 @@ class CurrentState:
         show_progress: bool | None,
         strategy: Index,
         cache_bytes: int,
+        why_in_ram: str = "",
     ) -> None:
         self.mode = mode
         self.timeout = timeout
@@ -56,7 +57,7 @@ class CurrentState:
         self.show_progress = show_progress
         self.cache_bytes = cache_bytes
         self.path = journal.video.target if isinstance(journal.video.target, Path) else None
-        self.place = IndexPlace(index_root, strategy, self.path)
+        self.place = IndexPlace(index_root, strategy, self.path, why_in_ram)
         self.turn = WriteTurn()
         self.lock = threading.RLock()
         self.seen: tuple[int, int] | None = None
@@ -146,7 +147,7 @@ class CurrentState:
     def replacement_index(self, journal: Journal) -> IndexFolder:
         """Replace an index that cannot be opened, or return one in RAM if another process is using it."""
         with self.turn.tried(journal.video, self.timeout) as owned:
-            return self.place.open_anew(journal) if owned else self.place.in_ram(journal)
+            return self.place.open_anew(journal) if owned else self.place.in_ram(journal, IN_USE)
 
     def reopen_replaced_index(self) -> None:
         """Continue with the index in the folder if another process has replaced or deleted the one in use."""

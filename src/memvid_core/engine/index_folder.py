@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import sqlite3
@@ -24,7 +23,6 @@ from memvid_core.model import FrameLocation, Index, Metric
 from memvid_core.system.boot import boot_id
 from memvid_core.system.folders import bytes_in, named, paths_in
 from memvid_core.system.permissions import OWNER_WRITES, is_trusted, pass_mode_on
-from memvid_core.system.telemetry import log, name_of
 from memvid_core.vectors.matrix import StoredDtype
 from memvid_core.vectors.row_totals import UNPROVEN, Derived, total_in, total_note
 from memvid_core.vectors.vector_index import VectorIndex
@@ -413,30 +411,3 @@ class IndexFolder:
         for path in named(root, f"{memory}-"):
             if path.name != keep and path.is_dir() and (path / "catalog.sqlite").exists():
                 shutil.rmtree(path, ignore_errors=True)
-
-    @staticmethod
-    def usable(root: Path, like: Path) -> bool:
-        """Return whether an index can be written to ``root``, and nobody made it who may not write the memory's file.
-
-        Args:
-            root: The index folder, which is created.
-            like: The memory's file.
-        """
-        try:
-            if not root.is_dir():
-                root.mkdir(parents=True, exist_ok=True)
-                if root.name == f"{like.name}.index" and os.name != "nt":  # of this memory alone
-                    pass_mode_on(like, root, most=0o666, least=OWNER_WRITES)
-            trusted = is_trusted(root, like)
-        except OSError:
-            return False
-        if not trusted:
-            log(
-                logging.WARNING,
-                "index",
-                "the index folder %s belongs to a user who may not write %s: it is not used, and the index is built in "
-                "RAM; remove the folder, or give another index_dir",
-                name_of(root),
-                name_of(like),
-            )
-        return trusted and os.access(root, os.W_OK)

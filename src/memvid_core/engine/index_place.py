@@ -19,14 +19,18 @@ from memvid_core.journal.video_vectors import VectorPictures
 from memvid_core.model import Index, Metric
 from memvid_core.system.atomic_files import compaction_path
 from memvid_core.system.folders import named
+from memvid_core.system.permissions import OWNER_WRITES, is_trusted, pass_mode_on
 from memvid_core.system.sqlite_wal import is_busy
-from memvid_core.system.telemetry import log
+from memvid_core.system.telemetry import log, name_of
 from memvid_core.vectors.matrix import StoredDtype
 
-__all__ = ["INDEX_ERRORS", "IndexPlace", "check_idle", "index_errors", "known_in"]
+__all__ = ["INDEX_ERRORS", "IN_USE", "IndexPlace", "check_idle", "index_errors", "known_in", "why_unusable"]
 
 INDEX_ERRORS: Final = (sqlite3.Error, IndexStaleError, msgspec.DecodeError)
 """The exceptions of a damaged index, which is rebuilt from the file."""
+
+IN_USE: Final = "other processes were changing the one in its folder; open the memory again"
+"""Why an index is in RAM that should be in its folder."""
 
 
 class index_errors:  # a context manager, like storage_errors
@@ -55,10 +59,13 @@ class IndexPlace:
         root: The index folder; None keeps every index in RAM.
         strategy: The kind of vector index.
         like: The memory's file; an index gets its permissions.
+        why_in_ram: Why a memory in a file has no index folder.
     """
 
-    def __init__(self, root: Path | None, strategy: Index, like: Path | None) -> None:
+    def __init__(self, root: Path | None, strategy: Index, like: Path | None, why_in_ram: str = "") -> None:
         self._root = root
+        self.why_in_ram = why_in_ram
+        """Why the last index that was opened in RAM is not in the folder; empty for a memory that is in RAM itself."""
         self.strategy: Index = strategy
         """The kind of vector index."""
         self._like = like
@@ -80,10 +87,12 @@ class IndexPlace:
             return self._made(self._root, journal)
         except OSError as exc:
             log(logging.WARNING, "index", "the index is built in RAM, since its folder cannot be used: %s", exc)
-            return self.in_ram(journal)
+            return self.in_ram(journal, f"its folder cannot be used: {exc}")
 
-    def in_ram(self, journal: Journal) -> IndexFolder:
-        """Create an empty index in RAM."""
+    def in_ram(self, journal: Journal, why: str = "") -> IndexFolder:
+        """Create an empty index in RAM, and note why, unless every index is there."""
+        if self._root is not None:
+            self.why_in_ram = why
         return self._made(None, journal)
 
     def building(self, journal: Journal, key: str) -> IndexFolder:
@@ -97,8 +106,8 @@ class IndexPlace:
             return self.in_ram(journal)
         try:
             return self._made(self._root, journal, f"{_memory(journal.header)}.{key}")
-        except (OSError, *INDEX_ERRORS):
-            return self.in_ram(journal)
+        except (OSError, *INDEX_ERRORS) as exc:
+            return self.in_ram(journal, f"its folder could not be made while the memory was compacted: {exc}")
 
     def settle(self, index: IndexFolder, journal: Journal) -> IndexFolder:
         """Rename the folder of a finished index to the name that others look for; the lock on the file is held.
@@ -113,10 +122,10 @@ class IndexPlace:
         try:
             os.rename(index.folder, folder)
             return self._made(root, journal)
-        except (OSError, *INDEX_ERRORS):  # it is rebuilt when it is needed
+        except (OSError, *INDEX_ERRORS) as exc:  # it is rebuilt when it is needed
             shutil.rmtree(index.folder, ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)
-            return self.in_ram(journal)
+            return self.in_ram(journal, f"its folder could not be renamed after the memory was compacted: {exc}")
 
     def _made(self, root: Path | None, journal: Journal, name: str | None = None) -> IndexFolder:
         """Open or create an index, which reads its vectors from the file if both store them in the same way."""
@@ -147,13 +156,15 @@ class IndexPlace:
             shutil.rmtree(self._root / _name(journal.header), ignore_errors=True)
         try:
             return self.open(journal)
-        except INDEX_ERRORS:
-            return self.in_ram(journal)
+        except INDEX_ERRORS as exc:
+            return self.in_ram(journal, f"the one in its folder is damaged, and cannot be replaced: {exc}")
 
-    def stay_in_ram(self) -> bool:
+    def stay_in_ram(self, why: str) -> bool:
         """Keep every further index in RAM, because the folder cannot be written; return whether that is a change."""
-        changed, self._root = self._root is not None, None
-        return changed
+        if self._root is None:
+            return False
+        self._root, self.why_in_ram = None, why
+        return True
 
     def sweep(self, header: Header) -> None:
         """Delete the indexes of other epochs and of killed compactions; the lock on the file is held."""
@@ -164,6 +175,42 @@ class IndexPlace:
             # It was created after the file of its compaction, and is deleted before it.
             if self._like is not None and not compaction_path(self._like, path.suffix[1:]).exists():
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def why_unusable(root: Path, like: Path) -> str:
+    """Return why an index folder is not used: it cannot be written, or was made by who may not write the memory's file.
+
+    Args:
+        root: The index folder, which is created.
+        like: The memory's file.
+
+    Returns:
+        The reason, with what to do; empty if the folder is used.
+    """
+    try:
+        if not root.is_dir():
+            root.mkdir(parents=True, exist_ok=True)
+            if root.name == f"{like.name}.index" and os.name != "nt":  # of this memory alone
+                pass_mode_on(like, root, most=0o666, least=OWNER_WRITES)
+        trusted = is_trusted(root, like)
+    except OSError as exc:
+        return f"its folder {name_of(root)} cannot be made ({exc.strerror or exc}); give another index_dir"
+    if not trusted:
+        log(
+            logging.WARNING,
+            "index",
+            "the index folder %s belongs to a user who may not write %s: it is not used, and the index is built in "
+            "RAM; remove the folder, or give another index_dir",
+            name_of(root),
+            name_of(like),
+        )
+        return (
+            f"its folder {name_of(root)} belongs to a user who may not write the memory; remove the folder, or give "
+            "another index_dir"
+        )
+    if not os.access(root, os.W_OK):
+        return f"its folder {name_of(root)} cannot be written; give another index_dir"
+    return ""
 
 
 def _has_rows(journal: Journal, noted: bytes, rows: int) -> bool:

@@ -106,8 +106,8 @@ class IndexUpdater:
                 self.discard_index()
                 try:
                     self._take_in(earlier)
-                except (*INDEX_ERRORS, StorageError):
-                    if not current.place.stay_in_ram():  # the disk is full or read-only
+                except (*INDEX_ERRORS, StorageError) as again:
+                    if not current.place.stay_in_ram(f"its folder cannot be written: {again}"):
                         raise
                     self.discard_index()
                     self._take_in(earlier)

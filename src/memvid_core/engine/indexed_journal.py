@@ -19,7 +19,7 @@ from memvid_core.engine.committing import NewRecords, commit
 from memvid_core.engine.current_state import CurrentState
 from memvid_core.engine.follower import Follower
 from memvid_core.engine.index_folder import IndexFolder
-from memvid_core.engine.index_place import INDEX_ERRORS, IndexPlace, check_idle, index_errors
+from memvid_core.engine.index_place import IN_USE, INDEX_ERRORS, IndexPlace, check_idle, index_errors
 from memvid_core.engine.index_updater import IndexUpdater
 from memvid_core.engine.indexing import Indexer
 from memvid_core.engine.settings import EngineSettings
@@ -51,6 +51,7 @@ class IndexedJournal:
         cache_bytes: The size of the cache of decoded frames.
         settings: Tuning constants; None takes :data:`settings.DEFAULTS`.
         announced: Whether to warn of damage to the file; otherwise :meth:`announce` does.
+        why_in_ram: Why a memory in a file has no index folder.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class IndexedJournal:
         cache_bytes: int = 128 << 20,
         settings: EngineSettings | None = None,
         announced: bool = True,
+        why_in_ram: str = "",
     ) -> None:
         self.settings = engine_settings.DEFAULTS if settings is None else settings
         """Tuning constants."""
@@ -83,6 +85,7 @@ class IndexedJournal:
             show_progress=show_progress,
             strategy=strategy,
             cache_bytes=cache_bytes,
+            why_in_ram=why_in_ram,
         )
         self._turn = current.turn
         self._updater = IndexUpdater(current)
@@ -108,7 +111,7 @@ class IndexedJournal:
         if not self._follower.wait_until_complete():
             with current.owning(current.timeout) as owned:
                 if not owned:  # other processes held the lock all the time, and the index is incomplete
-                    current.use(current.epoch.hand_on(), current.place.in_ram(journal))
+                    current.use(current.epoch.hand_on(), current.place.in_ram(journal, IN_USE))
                 earlier = updater.earlier()
                 if owned and not updater.survived():
                     updater.discard_index()
@@ -408,7 +411,7 @@ class IndexedJournal:
     def build_in_ram(self, epoch: Epoch) -> None:
         """Continue without the index being built, because the disk is full; it is rebuilt when it is needed."""
         epoch.index.discard()
-        epoch.index = self.place.in_ram(epoch.journal)
+        epoch.index = self.place.in_ram(epoch.journal, "its folder could not be written while the memory was compacted")
 
     def swap(self, built: Epoch) -> None:
         """Replace the file, and continue with the new one; call it inside :meth:`writing`.

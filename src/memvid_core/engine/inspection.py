@@ -60,6 +60,7 @@ def info(indexed: IndexedJournal, snapshot: Snapshot, path: str) -> MemoryInfo:
         damage=tuple(damage_of(row) for row in indexed.damage()),
         torn_bytes=indexed.journal.torn_bytes if size > indexed.cursor.offset else 0,
         torn_copies=tuple(map(str, copies_beside(indexed))),
+        index_in_ram=indexed.place.why_in_ram if indexed.index.folder is None else "",
     )
 
 

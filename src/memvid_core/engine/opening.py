@@ -19,9 +19,8 @@ from memvid_core.embedding import HashingEmbedder
 from memvid_core.engine import inspection
 from memvid_core.engine.embedders import existing_embedder, new_embedder
 from memvid_core.engine.film import new_film
-from memvid_core.engine.index_folder import IndexFolder
 from memvid_core.engine.index_owner import place_of
-from memvid_core.engine.index_place import INDEX_ERRORS
+from memvid_core.engine.index_place import INDEX_ERRORS, why_unusable
 from memvid_core.engine.indexed_journal import IndexedJournal
 from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_timeout, check_unicode
@@ -125,8 +124,8 @@ def create(
 
     journal = journal_in(io.BytesIO()) if file is None else _published(file, journal_in)
     try:
-        root = None if file is None else _index_root(file, index_dir, journal)
-        indexed = IndexedJournal(journal, "a", root, embedder=made, timeout=wait, strategy=index)
+        root, why = (None, "") if file is None else _index_root(file, index_dir, journal)
+        indexed = IndexedJournal(journal, "a", root, embedder=made, timeout=wait, strategy=index, why_in_ram=why)
     except BaseException:
         journal.close()  # the file stays: others may have opened it and committed to it
         raise
@@ -206,7 +205,7 @@ def _open_file(
         _check_metric(journal, index, metric)
         exact = journal.header.vectors == "float64"
         chosen = existing_embedder(embedder, journal.header.embedder, exact=exact, force=force)
-        root = _index_root(file, index_dir, journal)
+        root, why = _index_root(file, index_dir, journal)
         made = IndexedJournal(
             journal,
             mode,
@@ -216,6 +215,7 @@ def _open_file(
             show_progress=show_progress,
             strategy=index,
             announced=announced,
+            why_in_ram=why,
         )
         try:
             if chosen is None and embedder is None and journal.header.embedder == GIVEN:
@@ -325,9 +325,9 @@ def _real(path: StrPath) -> Path:
     return Path(os.path.realpath(name))
 
 
-def _index_root(file: Path, index_dir: StrPath | None, journal: Journal) -> Path | None:
-    """Return the index folder, or None if it cannot be used, so that the index is kept in RAM."""
+def _index_root(file: Path, index_dir: StrPath | None, journal: Journal) -> tuple[Path | None, str]:
+    """Return the index folder, or None if the index is kept in RAM, and why."""
     root = file.with_name(file.name + ".index") if index_dir is None else Path(index_dir).absolute()
-    if not IndexFolder.usable(root, file):
-        return None
-    return root if index_dir is None else place_of(root, file, journal.header.memory_id)
+    if why := why_unusable(root, file):
+        return None, why
+    return (root if index_dir is None else place_of(root, file, journal.header.memory_id)), ""

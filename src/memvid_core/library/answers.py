@@ -15,18 +15,19 @@ from memvid_core.errors import Action, Hint, IncompleteSearchError
 from memvid_core.library.reports import LibraryHits
 from memvid_core.library.shards import Asking, ShardsFailed
 from memvid_core.library.state import State
+from memvid_core.library.waiting import Deadline
 from memvid_core.model import Record
 
 __all__ = ["ids_at", "ranked", "records_at", "rows_of", "selected", "shards_of", "vectors_of"]
 
 
-def ranked(state: State, request: SearchRequest, timeout: float | None) -> LibraryHits:
-    """Return the hits of a version.
+def ranked(state: State, request: SearchRequest, deadline: Deadline) -> LibraryHits:
+    """Return the hits of a version; the shards answer before the deadline.
 
     Raises:
         IncompleteSearchError: Not every shard answered.
     """
-    asking = Asking(state.shards, timeout)
+    asking = Asking(state.shards, deadline)
     while True:
         try:
             found = Ranker(state.corpus(asking)).search(request)

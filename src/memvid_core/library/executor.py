@@ -181,7 +181,7 @@ class ThreadExecutor:
             raise ClosedError(_CLOSED) from exc
         if all(opened) and not late:  # also if the others helped: shards may take longer than before
             costs.learn(few, sum(spent) / max(len(questions), 1))
-        missing = Failure(f"did not answer within {timeout} seconds; a larger timeout= waits for it")
+        missing = Failure(f"did not answer within {round(timeout or 0.0, 2):g} seconds; a larger timeout= waits for it")
         return [answers.get(at, missing) for at in range(len(questions))]
 
     def _answer(self, ref: ShardRef, call: str, arguments: tuple[Any, ...]) -> Any:

@@ -29,6 +29,7 @@ from memvid_core.library.reports import LibraryHits, LibraryInfo, LibraryReport,
 from memvid_core.library.shards import Asking
 from memvid_core.library.state import Place, State, on_newest, open_state, replaced
 from memvid_core.library.verifying import verified
+from memvid_core.library.waiting import Deadline
 from memvid_core.memory import Memory
 from memvid_core.model import Embedder, GivenSynonyms, Recency, Record
 from memvid_core.system.telemetry import measured
@@ -161,8 +162,9 @@ class LibraryReading:
             mode: As in :meth:`memvid_core.Memory.search`.
             partial: ``"raise"``, or ``"allow"`` to return the hits of the shards that answered; ``hits.report`` says
                 which did not.
-            timeout: How many seconds the shards have to answer, in each of the two to four rounds of a search, which
-                begin again without a shard that fails; None waits for all.
+            timeout: How many seconds the shards have to answer, in all rounds of the search together. Each round may
+                take four fifths of what is left, so that without a shard that is late the others can be asked again.
+                None waits for all.
             options: ``alpha``, ``fusion``, ``recency``, ``rerank``, ``min_relevance``, ``unique``, ``passage``,
                 ``fuzzy``, ``synonyms``, ``embedding``, ``with_vectors`` and ``explain``, as in
                 :meth:`memvid_core.Memory.search`.
@@ -203,9 +205,9 @@ class LibraryReading:
     def _found(self, request: SearchRequest, partial: Partial, timeout: float | None) -> LibraryHits:
         if partial not in ("raise", "allow"):
             raise QueryError(f"partial is 'raise' or 'allow', not {partial!r}")
-        seconds = None if timeout is None else check_timeout(timeout)
+        deadline = Deadline(None if timeout is None else check_timeout(timeout))
         try:
-            return self._on_newest(lambda state: ranked(state, request, seconds))
+            return self._on_newest(lambda state: ranked(state, request, deadline))
         except IncompleteSearchError as exc:
             if partial == "allow":
                 return LibraryHits(exc.hits, exc.report)

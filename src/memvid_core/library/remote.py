@@ -128,7 +128,7 @@ class RemoteObjects:
         """Return everything in a folder."""
         path = self._at(folder) if folder else self._root
         try:
-            found = asked(self._shown(folder), partial(self._fs.ls, path, detail=True))
+            found = asked(self._shown(folder), partial(self._fs.ls, path, detail=True), "list")
         except MemoryNotFoundError:
             return {}
         return {
@@ -194,7 +194,7 @@ class RemoteObjects:
         self._check_creates()
         self._entry.grew = True
         target = self._at(name)
-        asked(self._shown(name), partial(self._fs.put_file, str(self.path(name)), target))
+        asked(self._shown(name), partial(self._fs.put_file, str(self.path(name)), target), "write")
 
     def remove_memory(self, name: str) -> None:
         """Delete a memory from the cache and from the store."""
@@ -233,7 +233,7 @@ class RemoteObjects:
                     raise
                 taken = True
 
-        asked(self._shown(name), put)
+        asked(self._shown(name), put, "write")
         if taken:
             raise MemoryExistsError(f"{self._shown(name)} exists")
 
@@ -262,12 +262,12 @@ class RemoteObjects:
     def replace(self, name: str, data: bytes) -> None:
         """Write an object in the place of another one."""
         self._check_creates()
-        asked(self._shown(name), partial(self._fs.pipe_file, self._at(name), data))
+        asked(self._shown(name), partial(self._fs.pipe_file, self._at(name), data), "write")
 
     def remove(self, name: str) -> bool:
         """Delete an object."""
         with suppress(MemoryNotFoundError, StorageError):
-            asked(self._shown(name), partial(self._fs.rm_file, self._at(name)))
+            asked(self._shown(name), partial(self._fs.rm_file, self._at(name)), "delete")
         return not self.exists(name)
 
     @contextmanager
@@ -279,7 +279,7 @@ class RemoteObjects:
                 yield
         finally:
             with suppress(MemoryNotFoundError, StorageError):
-                asked(self._shown(name), partial(self._fs.rm_file, self._at(name)))
+                asked(self._shown(name), partial(self._fs.rm_file, self._at(name)), "delete")
 
     def is_claimed(self, name: str, modified: int, since: int) -> bool:
         """Return whether the object was written since a time."""

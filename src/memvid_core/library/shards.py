@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memvid_core.errors import MemoryFileError
-from memvid_core.library.executor import Executor, Failure, ShardRef
+from memvid_core.library.executor import Executor, Failure, Questions, ShardRef
 from memvid_core.library.manifest import ShardEntry
 from memvid_core.library.partitions import may_match
 from memvid_core.library.reports import SearchReport
+from memvid_core.library.waiting import Deadline
 from memvid_core.model import Index
 
 __all__ = ["Asking", "Shards", "ShardsFailed"]
@@ -86,12 +87,12 @@ class Asking:
 
     Attributes:
         shards: The shards.
-        timeout: How many seconds the shards have to answer in each round; None for any number.
+        deadline: How long the shards have to answer, in all rounds together.
         failed: Why shards failed, by their number.
     """
 
     shards: Shards
-    timeout: float | None = None
+    deadline: Deadline = field(default_factory=lambda: Deadline(None))
     failed: dict[int, str] = field(default_factory=dict)
     asked: set[int] = field(default_factory=set)
 
@@ -110,7 +111,7 @@ class Asking:
         numbers = [number for number in arguments if number not in self.failed]
         self.asked.update(numbers)
         questions = [(self.shards.refs[number], arguments[number]) for number in numbers]
-        answers = self.shards.executor.ask(call, questions, self.timeout) if questions else []
+        answers = self._answers(call, questions) if questions else []
         found: dict[int, Any] = {}
         for number, answer in zip(numbers, answers, strict=True):
             if isinstance(answer, Failure):
@@ -118,6 +119,14 @@ class Asking:
             else:
                 found[number] = answer
         return found
+
+    def _answers(self, call: str, questions: Questions) -> list[Any]:
+        """Return the answers of shards, or that the time of the search is over."""
+        seconds = self.deadline.of_round()
+        if seconds != 0:
+            return self.shards.executor.ask(call, questions, seconds)
+        over = f"the {self.deadline.seconds:g} seconds of the search were over; a larger timeout= waits for it"
+        return [Failure(over)] * len(questions)
 
     def ask_all(self, call: str, *arguments: Any) -> dict[int, Any]:
         """Ask every shard the same."""

@@ -1,4 +1,4 @@
-"""How often, and after which pauses, something is tried that others may prevent."""
+"""How often, and after which pauses, something is tried that others may prevent, and how long a search may take."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["TRIES", "pause", "waits"]
+__all__ = ["TRIES", "Deadline", "pause", "waits"]
 
 TRIES: Final = 30
 """How often a commit, or what a vacuum prevents, is tried."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.01, 1.0  # seconds
 _LONGEST_PAUSE: Final = 20.0  # seconds
+_SHARE: Final = 0.8
+"""Of the time that is left to a search, how much one round may take: others follow, also after a shard was late."""
 
 
 def waits() -> Iterator[float]:
@@ -22,6 +24,23 @@ def waits() -> Iterator[float]:
     for _ in range(TRIES):
         yield wait * random.uniform(0.5, 1.5)
         wait = min(2 * wait, _LONGEST_WAIT)
+
+
+class Deadline:
+    """The time of one search, from now on, in all its rounds.
+
+    Args:
+        seconds: How long the search may take; None for any time.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        """How long the whole search may take."""
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def of_round(self) -> float | None:
+        """Return how many seconds the next round may take: 0 if the time is over, None for any number."""
+        return None if self._end is None else max(0.0, _SHARE * (self._end - time.monotonic()))
 
 
 def pause(tried: int, took: float) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 __all__ = ["OWNER_WRITES", "is_trusted", "pass_mode_on"]
+
+_LIFE: Final = 5.0  # seconds for which the groups of a user are kept: they can change
+_MOST_USERS: Final = 64
 
 OWNER_WRITES: Final = 0o600
 """What the owner may do with files that a program adds to and deletes, also next to a file that nobody may write."""
@@ -51,7 +55,8 @@ def is_trusted(folder: Path, file: Path) -> bool:
 
     In a folder that all may write, such as ``/tmp``, any user can make the folder that another one's program looks for.
     This user, the owner of the file and the superuser are trusted; so are all users whom the file's permissions let
-    write it. On Windows, where folders inherit their permissions, every folder is.
+    write it. On Windows, where folders inherit their permissions, every folder is. Who is in which group is looked up
+    once in five seconds.
 
     Args:
         folder: The folder, which exists.
@@ -74,10 +79,28 @@ def _may_write(folder: os.stat_result, file: os.stat_result, user: int) -> bool:
 
 def _is_member(folder: os.stat_result, group: int) -> bool:
     """Return whether the owner of a folder is in a group; one whom the system does not know is, if the folder is."""
+    known = _groups_of(folder.st_uid)
+    return folder.st_gid == group if known is None else group in known
+
+
+_groups: dict[int, tuple[float, frozenset[int] | None]] = {}
+"""When the groups of users were looked up, and what they are: to ask a directory service may take a while."""
+
+
+def _groups_of(user: int) -> frozenset[int] | None:
+    """Return the groups of a user, as they were within the last seconds; None if the system does not know the user."""
     import pwd  # POSIX only
 
+    now = time.monotonic()
+    when, found = _groups.get(user, (-_LIFE, None))
+    if now - when < _LIFE:
+        return found
     try:
-        owner = pwd.getpwuid(folder.st_uid)
-        return group in os.getgrouplist(owner.pw_name, owner.pw_gid)
+        owner = pwd.getpwuid(user)
+        found = frozenset(os.getgrouplist(owner.pw_name, owner.pw_gid))
     except (KeyError, OSError):
-        return folder.st_gid == group
+        found = None
+    if len(_groups) >= _MOST_USERS:
+        _groups.clear()
+    _groups[user] = now, found
+    return found

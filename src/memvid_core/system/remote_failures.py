@@ -18,15 +18,20 @@ _STATUSES: Final = {
     429: "it asks to wait (429); try again later",
 }
 _ABSENT: Final = (404, 410)
+_CUT: Final = frozenset(
+    {"ChecksumError", "ClientPayloadError", "FlexibleChecksumError", "IncompleteRead", "IncompleteReadError"}
+)
+"""Exceptions that say that the bytes of an answer are not those that the server announced."""
 _CHAIN: Final = 10  # exceptions of a chain that are looked at
 
 
-def asked(place: str, call: Callable[[], T]) -> T:
+def asked(place: str, call: Callable[[], T], to: str = "read") -> T:
     """Return what a call of a file system returns.
 
     Args:
         place: The object, as it is shown.
         call: The call.
+        to: What the call does, for the message: ``"read"``, ``"list"``, ``"write"`` or ``"delete"``.
 
     Raises:
         MemoryNotFoundError: The object does not exist.
@@ -37,28 +42,32 @@ def asked(place: str, call: Callable[[], T]) -> T:
     except MemvidError:
         raise
     except MemoryError:
-        found: MemvidError = OutOfMemoryError(f"the process has too little memory to read {place}")
+        found: MemvidError = OutOfMemoryError(f"the process has too little memory to {to} {place}")
     except Exception as exc:  # each file system raises its own
-        found = failure(place, exc)
+        found = failure(place, exc, to)
     raise found  # outside of the block: the cause would be shown, and may name a signed URL
 
 
-def failure(place: str, exc: BaseException) -> MemvidError:
-    """Return the error for an exception of a file system."""
+def failure(place: str, exc: BaseException, to: str = "read") -> MemvidError:
+    """Return the error for an exception of a file system, of a call that was ``to`` do something."""
     status = status_of(exc)
+    if status in _ABSENT and to == "write":
+        return StorageError(f"cannot write {place}: there is no such bucket or folder ({status})")
     if status in _ABSENT or (status is None and isinstance(exc, FileNotFoundError) and not _is_network(exc)):
         return MemoryNotFoundError(f"{place} does not exist")
     if status is not None:
         reason = _STATUSES.get(status, f"the server answers {status}")
     elif _is_timeout(exc):
         reason = "the server does not answer in time"
+    elif any(type(found).__name__ in _CUT for found in _chain(exc)):
+        reason = f"the answer of the server is damaged or cut ({_kind(exc)}); try again"
     elif isinstance(exc, PermissionError):
         reason = "it refuses these credentials, or asks for some; pass them with storage_options="
     elif _is_network(exc):
         reason = f"the server cannot be reached ({_kind(exc)})"
     else:
         reason = f"the file system failed ({_kind(exc)})"
-    return StorageError(f"cannot read {place}: {reason}")
+    return StorageError(f"cannot {to} {place}: {reason}")
 
 
 def status_of(exc: BaseException) -> int | None:

@@ -95,6 +95,56 @@ def test_who_may_write_but_not_replace_a_memory_is_told_so() -> None:
         assert as_user(GUEST, WRITE, folder) == "3"
 
 
+@others
+def test_info_says_why_the_index_of_another_user_is_not_used() -> None:
+    look = """
+with Memory.open(path + "/m.mp4", mode="r") as memory:
+    print(memory.info().index_in_ram)
+import contextlib
+from memvid_core.cli import app
+with contextlib.suppress(SystemExit):
+    app(["info", path + "/m.mp4"])
+"""
+    with shared_folder(0o1777) as folder:
+        as_user(OWNER, MAKE, folder)
+        assert not as_user(OWNER, look, folder).partition("\n")[0].strip().startswith("its folder")
+        shutil.rmtree(folder / "m.mp4.index")
+        as_user(STRANGER, "os.mkdir(path + '/m.mp4.index')", folder)
+        told, *shown = as_user(OWNER, look, folder).splitlines()
+        assert told == (
+            f"its folder {folder / 'm.mp4.index'} belongs to a user who may not write the memory; remove the folder, "
+            "or give another index_dir"
+        )
+        assert f"in RAM, built at each opening: {told}" in " ".join(" ".join(shown).split())
+
+
+@posix
+def test_info_says_that_an_index_folder_cannot_be_made_or_written() -> None:
+    look = """
+for folder in ("m.mp4.index", "there", "file", "missing/folder", "mine"):
+    with Memory.open(path + "/m.mp4", index_dir=path + "/" + folder) as memory:
+        print([memory.info().index_in_ram.replace(path, "")])
+with Memory.create(":memory:") as memory:
+    print([memory.info().index_in_ram])
+"""
+    with shared_folder(0o777) as folder:
+        as_user(OWNER, MAKE, folder)
+        (folder / "there").mkdir(0o755)
+        (folder / "file").touch()
+        (folder / "mine").mkdir()
+        (folder / "mine").chmod(0o777)
+        for read_only in (folder / "there", folder):
+            read_only.chmod(0o555)
+        assert as_user(OWNER, look, folder).splitlines() == [
+            "['']",
+            "['its folder /there cannot be written; give another index_dir']",
+            "['its folder /file cannot be made (File exists); give another index_dir']",
+            "['its folder /missing/folder cannot be made (Permission denied); give another index_dir']",
+            "['']",
+            "['']",
+        ]
+
+
 @posix
 def test_a_folder_that_becomes_read_only_while_a_memory_is_open() -> None:
     with shared_folder(0o777) as folder:
@@ -118,7 +168,7 @@ def test_a_folder_that_becomes_read_only_while_a_memory_is_open() -> None:
             except PermissionError as exc:
                 print(type(exc).__name__)
             with Memory.open(path + "/m.mp4", mode="r") as memory:
-                print(len(memory), len(memory.search("cherry", mode="lexical")))
+                print(len(memory), len(memory.search("cherry", mode="lexical")), bool(memory.info().index_in_ram))
             permit(True)
             with Memory.open(path + "/m.mp4", mode="a") as memory:
                 memory.add(["durian tart"])
@@ -126,7 +176,7 @@ def test_a_folder_that_becomes_read_only_while_a_memory_is_open() -> None:
             """.replace("\n            ", "\n"),
             folder,
         )
-        assert told.splitlines() == ["3 1", "ReadOnlyError", "3 1", "4 1 True"]
+        assert told.splitlines() == ["3 1", "ReadOnlyError", "3 1 True", "4 1 True"]
 
 
 @posix

@@ -23,7 +23,7 @@ from memvid_core import (
 )
 from memvid_core.engine.shard import ShardReader
 from memvid_core.library import executor as executors
-from memvid_core.library.executor import OpenShards, Questions, ShardRef
+from memvid_core.library.executor import Failure, OpenShards, Questions, ShardRef
 from memvid_core.library.objects import Objects
 from memvid_core.system.shared_work import split_over_cores
 from tests.core.embedders import embed
@@ -138,12 +138,54 @@ def test_a_late_shard_is_named_and_answers_later(path: Path, monkeypatch: pytest
         monkeypatch.setattr(ShardReader, "candidates", late)
         try:
             with pytest.raises(IncompleteSearchError, match="did not answer within") as caught:
-                library.search("wing heat", k=60, timeout=1.0)
+                library.search("wing heat", k=60, timeout=2.0)
         finally:
             goes_on.set()
         assert slow in caught.value.report.failed
         assert len(caught.value.hits) == len(wanted) - 5 * len(caught.value.report.failed)
         assert plain(library.search("wing heat", k=60, timeout=None)) == wanted
+
+
+class Late(ThreadExecutor):
+    """Loses one more shard in each round, after the time of the round, or after a multiple of it."""
+
+    def __init__(self, times: float) -> None:
+        super().__init__()
+        self._times, self.rounds = times, list[float]()
+
+    def ask(self, call: str, questions: Questions, timeout: float | None = None) -> list[Any]:
+        answers = super().ask(call, questions)
+        if timeout is not None:
+            self.rounds.append(timeout)
+            threading.Event().wait(self._times * timeout)
+            answers[0] = Failure("it was late")
+        return answers
+
+
+def test_all_rounds_of_a_search_have_one_time_together(path: Path) -> None:
+    with closing(Late(1.0)) as late, Library.open(path, embedder=embed, executor=late) as library:
+        hits = library.search("wing heat", k=60, partial="allow", timeout=0.5)
+        assert len(late.rounds) > 2
+        assert sum(late.rounds) <= 0.5
+        assert late.rounds == sorted(late.rounds, reverse=True)
+        assert {"it was late"} <= {*hits.report.failed.values()}
+
+
+def test_a_search_whose_time_is_over_asks_nobody_and_says_so(path: Path) -> None:
+    with closing(Late(2.0)) as late, Library.open(path, embedder=embed, executor=late) as library:
+        with pytest.raises(IncompleteSearchError, match=r"12 of 12 shards with 60 records did not answer") as caught:
+            library.search("wing heat", k=60, timeout=0.25)
+        assert len(late.rounds) == 1
+        assert caught.value.hits == []
+        [first, *others] = caught.value.report.failed.values()
+        assert (first, {*others}) == (
+            "it was late",
+            {"the 0.25 seconds of the search were over; a larger timeout= waits for it"},
+        )
+        late.rounds.clear()
+        with pytest.raises(IncompleteSearchError, match="the 0 seconds of the search were over"):
+            library.search("wing heat", timeout=0)
+        assert late.rounds == []
 
 
 def test_nobody_asks_the_other_shards_of_a_question_that_was_given_up(

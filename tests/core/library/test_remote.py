@@ -399,6 +399,9 @@ def test_what_cannot_be_is_said(
         Library.create(url, embed, storage_options=options)
     with pytest.raises(InvalidInputError, match="storage_options"):
         Library.open(tmp_path, storage_options={"key": "x"})
+    if url.startswith("s3:"):
+        with pytest.raises(StorageError, match=r"cannot write s3://no-bucket/library.*: there is no such bucket"):
+            Library.create("s3://no-bucket/library", embed, storage_options=options)
     monkeypatch.setattr(RemoteObjects, "create", RemoteObjects.replace)  # a store without conditions
     with pytest.raises(StorageError, match="If-None-Match"):
         Library.create(url + "2", embed, storage_options=options)

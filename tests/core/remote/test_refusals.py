@@ -81,7 +81,11 @@ def test_a_server_that_is_not_there_and_one_that_is_silent(root: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "match"),
     [
-        ((200, {"Content-Length": "5000"}, b"\0\0\0\x08ftypshort"), StorageError, "cannot read .*m.mp4"),
+        (
+            (200, {"Content-Length": "5000"}, b"\0\0\0\x08ftypshort"),
+            StorageError,
+            "cannot read .*m.mp4: the answer of the server is damaged or cut",
+        ),
         ((200, {"Content-Length": str(10**18)}, b"\0\0\0\x08ftyp"), StorageError, "needs 10{18} bytes"),
         ((200, {"Content-Length": "", "Connection": "close"}, b"x" * 99), StorageError, "does not say how large"),
         ((200, {"Content-Encoding": "gzip"}, b"\x1f\x8b\x08\0"), StorageError, "compressed"),

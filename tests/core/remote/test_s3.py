@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memvid_core import Memory, MemoryNotFoundError
+from memvid_core import Memory, MemoryNotFoundError, StorageError
 from memvid_core.system.remote_cache import cached_copies
 from tests.core.remote.web import MARK, Web
 
@@ -41,3 +41,12 @@ def test_an_object_in_s3_is_read_with_few_requests_and_followed(root: Path, publ
         with pytest.raises(MemoryNotFoundError, match=r"s3://bucket/none\.mp4 does not exist"):
             Memory.open("s3://bucket/none.mp4", storage_options=options)
         assert [copy.url for copy in cached_copies()] == ["s3://bucket/m.mp4"]
+
+
+def test_an_object_that_does_not_have_its_checksum_is_damaged_or_cut(root: Path, published: Path) -> None:
+    data = published.read_bytes()
+    wrong = {"Content-Length": str(len(data)), "ETag": '"1"', "x-amz-checksum-crc32": "AAAAAA=="}
+    with Web(root, answer=lambda path: (200, wrong, data)) as web:
+        options = {"endpoint_url": web.url(""), "key": "ada", "secret": MARK, "client_kwargs": {"region_name": "eu"}}
+        with pytest.raises(StorageError, match=r"cannot read s3://bucket/m\.mp4: the answer .* is damaged or cut"):
+            Memory.open("s3://bucket/m.mp4", storage_options=options)

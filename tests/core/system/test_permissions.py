@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,38 @@ def test_a_user_whom_the_system_knows_is_in_his_groups(monkeypatch: pytest.Monke
     found = [is_trusted(Path("folder"), Path(name)) for name in ("file", "of his")]
     monkeypatch.undo()
     assert found == [False, True]
+
+
+@posix
+def test_who_is_in_a_group_is_looked_up_once_in_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pwd
+
+    groups, asked, now = {OTHER: [GROUP], ME: []}, [], time.monotonic()
+
+    def known(user: int) -> pwd.struct_passwd:
+        asked.append(user)
+        return pwd.struct_passwd((str(user), "", user, user, "", "", ""))
+
+    told = {Path("file"): status(OWNER, GROUP, 0o664)}
+    told |= {Path(str(user)): status(user, user, stat.S_IFDIR | 0o755) for user in groups}
+    monkeypatch.setattr(os, "stat", lambda path: told[path])
+    monkeypatch.setattr(os, "geteuid", lambda: OWNER)
+    monkeypatch.setattr(pwd, "getpwuid", known)
+    monkeypatch.setattr(os, "getgrouplist", lambda name, group: [group, *groups[int(name)]])
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    def trusted() -> list[bool]:
+        return [is_trusted(Path(str(user)), Path("file")) for user in groups]
+
+    now += 3600  # what other tests looked up is old
+    found = [trusted(), trusted(), trusted()]
+    groups[OTHER], groups[ME] = [], [GROUP]
+    now += 3600
+    found += [trusted(), trusted()]
+    now += 3600  # these users exist nowhere else
+    monkeypatch.undo()
+    assert found == [[True, False]] * 3 + [[False, True]] * 2
+    assert asked == [OTHER, ME] * 2
 
 
 @posix

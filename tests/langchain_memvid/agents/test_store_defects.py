@@ -91,7 +91,7 @@ def test_strings_are_ordered(ours: MemvidStore) -> None:
     assert [item.key for item in ours.search(HERE, filter={"name": {"$gte": "a", "$lt": "b"}})] == ["a"]
 
 
-@pytest.mark.parametrize("namespace", [("a.b",), ("a", ""), ("a", "b\x00"), ("a", 1)])
+@pytest.mark.parametrize("namespace", [("a.b",), ("a", ""), ("a", "b\x00"), ("a", 1), "users"])
 @pytest.mark.parametrize("kind", [GetOp, PutOp, SearchOp])
 def test_such_a_namespace_is_refused_in_a_batch_too(
     theirs: InMemoryStore, ours: MemvidStore, namespace: Any, kind: Any

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from memvid_core.errors import StorageError
 
-__all__ = ["bytes_in", "has_links", "named", "paths_in", "remove_folder", "sync_folder"]
+__all__ = ["bytes_in", "has_links", "named", "paths_in", "remove_folder", "size_and_time", "sync_folder"]
 
 
 def paths_in(folder: Path) -> Iterator[Path]:
@@ -54,6 +54,17 @@ def bytes_in(folder: Path) -> int:
         with suppress(OSError):
             size += path.stat().st_size if path.is_file() else 0
     return size
+
+
+def size_and_time(folder: Path) -> tuple[int, int]:
+    """Return the bytes of the files below a folder, and when the newest was written, in microseconds since 1970."""
+    size, newest = 0, folder.stat().st_mtime_ns
+    for path in paths_in(folder):
+        with suppress(FileNotFoundError):
+            state = path.lstat()
+            size += state.st_size
+            newest = max(newest, state.st_mtime_ns)
+    return size, newest // 1000
 
 
 def has_links(folder: str | Path) -> bool:

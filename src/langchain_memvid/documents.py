@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from langchain_core.documents import Document
 
-from memvid_core import FilterError, Hit, Library, Memory, Record, RecordNotFoundError
+from memvid_core import FilterError, Hit, Library, Memory, Record
 
 __all__ = ["Filter", "StoreView", "hit_document", "to_document", "to_where"]
 
@@ -83,11 +83,10 @@ class StoreView(Mapping[str, dict[str, Any]]):
         self._memory = memory
 
     def __getitem__(self, record_id: str) -> dict[str, Any]:
-        try:
-            record = self._memory.get(record_id)
-        except RecordNotFoundError:
-            raise KeyError(record_id) from None
-        vector = self._memory.get_vectors([record_id]).get(record_id)
+        there = self._memory.select_with_vectors({"$id": record_id})
+        if not there:
+            raise KeyError(record_id)
+        [(record, vector)] = there
         found = None if vector is None else vector.tolist()
         return {"id": record.id, "vector": found, "text": record.text, "metadata": record.metadata}
 

@@ -134,20 +134,19 @@ class NodeSearch:
         """Search by words and vectors and fuse the rankings; SEMANTIC_HYBRID then ranks the hits by vectors alone."""
         words, vector, where = self._words(), self._vector(), self.where
         options: dict[str, Any] = {"alpha": self.alpha, "embedding": vector, **self.options}
+        options["with_vectors"] = self.with_vectors and self.mode is Mode.HYBRID
         found = memory.search(words, self.depth, where, "hybrid", **options)
         if self.mode is Mode.SEMANTIC_HYBRID:
             where = both(where, {"$id": {"$in": [hit.id for hit in found]}})
             return self._nearest(memory, where)
-        if not self.with_vectors:
-            return found[: self.k]
-        stored = memory.get_vectors([hit.id for hit in found[: self.k]])
-        return [_with_vector(hit, stored.get(hit.id)) for hit in found[: self.k]]
+        return found[: self.k]
 
     def _learned(self, memory: Memory | Library) -> list[Hit]:
         """Rank records by a classifier that is trained on the query as its only positive example."""
-        records = {record.id: record for record in memory.select(self.where)}
-        stored = memory.get_vectors(records)
-        ids = [record_id for record_id in records if record_id in stored]
+        found = [(record, stored) for record, stored in memory.select_with_vectors(self.where) if stored is not None]
+        records = {record.id: record for record, _ in found}
+        stored = {record.id: vector for record, vector in found}
+        ids = list(records)
         if not ids or not self.k:
             return []
         vector: Any = np.asarray(self._vector(), np.float64)
@@ -190,11 +189,6 @@ def to_result(question: NodeSearch, hits: list[Hit]) -> VectorStoreQueryResult:
         similarities=[hit.cosine if cosines and hit.cosine is not None else hit.score for hit in hits],
         ids=[hit.id for hit in hits],
     )
-
-
-def _with_vector(hit: Hit, vector: Any) -> Hit:
-    one = (hit.record, hit.score, hit.rank, hit.cosine, vector, hit.explain, hit.distance, hit.relevance, hit.passage)
-    return Hit(*one)
 
 
 def _passed_on(mode: Mode, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -312,14 +312,11 @@ class MemvidVectorStore(OverMemory, BasePydanticVectorStore):
     def _nodes(self, node_ids: list[str] | None, where: dict[str, Any]) -> list[BaseNode]:
         newest(self._held)
         if node_ids is None:
-            records = self._held.select(where)
-        else:
-            records = self._held.get(list(node_ids))
-            if where:
-                matching = {record.id for record in self._held.select(both({"$id": {"$in": list(node_ids)}}, where))}
-                records = [record for record in records if record.id in matching]
-        vectors = self._held.get_vectors([record.id for record in records])
-        return [to_node(record, vectors.get(record.id)) for record in records]
+            return [to_node(record, vector) for record, vector in self._held.select_with_vectors(where)]
+        wanted = list(node_ids)
+        found = self._held.select_with_vectors(both({"$id": {"$in": wanted}}, where))
+        nodes = {record.id: to_node(record, vector) for record, vector in found}
+        return [nodes[name] for name in wanted if name in nodes]
 
     @override
     async def aget_nodes(

@@ -18,8 +18,8 @@ import typer
 
 from memvid_core.cli.options import AsJson, AsOf, MemoryPath, Where, WithPlaces, opened, parse_as_of, parse_object
 from memvid_core.cli.output import count, escaped_json, files_progress, megabytes, note, printable, write_json
-from memvid_core.cli.tables import write_parquet
-from memvid_core.system.atomic_files import remove_left, writing_file
+from memvid_core.cli.tables import with_vectors, write_parquet
+from memvid_core.system.atomic_files import followed, remove_left, writing_file
 
 if TYPE_CHECKING:
     from memvid_core import Memory, Record
@@ -91,7 +91,7 @@ def export(
             out: IO[bytes] = _standard_output()
             pieces = lines or (_document(memory_path, records) if as_json else _written(records, chosen))
         else:
-            out = stack.enter_context(writing_file(output))
+            out = stack.enter_context(writing_file(followed(output)))
             pieces = lines or _written(records, chosen)
         total = len(memory)
         # On a terminal, the printed records show the progress.
@@ -150,9 +150,7 @@ def _object(record: Record) -> bytes:
 def _with_vectors(memory: Memory, records: Iterator[Record]) -> Iterator[bytes]:
     """Yield lines with vectors: the shortest decimal numbers that are exactly the stored ones."""
     while batch := list(islice(records, _UPDATE_EVERY)):
-        known = memory.get_vectors([record.id for record in batch])
-        for record in batch:
-            vector = known.get(record.id)
+        for record, vector in with_vectors(memory, batch):
             numbers = None if vector is None else [float(number) for number in vector]
             yield _object(record)[:-1] + b',"vector":' + json.dumps(numbers).encode() + b"}\n"
 

@@ -124,9 +124,7 @@ def _records(sources: list[Path], vectors: bool, update: Any) -> Iterator[tuple[
                 ids = memory.ids()
                 for first in range(0, len(ids), _AT_ONCE):
                     part = ids[first : first + _AT_ONCE]
-                    known = memory.get_vectors(part) if vectors else {}
-                    for record in memory.get(part):
-                        yield (record, known.get(record.id)) if vectors else record
+                    yield from memory.select_with_vectors({"$id": {"$in": part}}) if vectors else memory.get(part)
                     done += len(part)
                     update(done, source.name)
             continue

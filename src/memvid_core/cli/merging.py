@@ -15,6 +15,7 @@ from memvid_core.cli.creating import new_memory
 from memvid_core.cli.failures import NOTHING
 from memvid_core.cli.options import WAIT, AsJson, EmbedderName, Timeout, WithPlaces, opened
 from memvid_core.cli.output import count, files_progress, megabytes, note, say, write_json
+from memvid_core.cli.tables import with_vectors
 
 if TYPE_CHECKING:
     from memvid_core import Memory, Record
@@ -220,8 +221,14 @@ class _Merge:
             return
         vectors = None
         if self._copied:
-            known = source.get_vectors([record.id for _, record in chosen])
-            vectors = [known.get(record.id) for _, record in chosen]
+            known = {record.id: (record, vector) for record, vector in with_vectors(source, batch)}
+            # Of a text that was replaced meanwhile, the new one belongs to the vector.
+            chosen = [
+                (name, record if known[record.id][0].text == record.text else known[record.id][0])
+                for name, record in chosen
+                if record.id in known
+            ]
+            vectors = [known[record.id][1] for _, record in chosen]
         target.add(
             [record.text for _, record in chosen],
             [record.metadata for _, record in chosen],

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from memvid_core import Memory, Record
 
-__all__ = ["lance_records", "lance_tables", "parquet_records", "write_parquet"]
+__all__ = ["lance_records", "lance_tables", "parquet_records", "with_vectors", "write_parquet"]
 
 _IDS = ("id", "_id", "ids", "doc_id", "uuid", "key")
 _TEXTS = ("text", "content", "document", "page_content", "chunk", "memory", "data")
@@ -80,8 +80,7 @@ def write_parquet(file: IO[bytes], memory: Memory, records: Iterable[Record], *,
     first = list(islice(rows, _LARGE))
     columns = [pa.field("id", pa.string()), pa.field("text", pa.string()), pa.field("metadata", pa.string())]
     if vectors:
-        known = memory.get_vectors([record.id for record in first])
-        one = next((vector for vector in known.values() if vector is not None), None)
+        one = next((vector for _, vector in with_vectors(memory, first) if vector is not None), None)
         kind = pa.from_numpy_dtype(one.dtype if one is not None else "float32")
         columns.append(pa.field("vector", pa.list_(kind, len(one) if one is not None else 1)))
     schema = pa.schema(columns)
@@ -91,15 +90,20 @@ def write_parquet(file: IO[bytes], memory: Memory, records: Iterable[Record], *,
         while batch:
             values: list[dict[str, Any]] = [
                 {"id": record.id, "text": record.text, "metadata": json.dumps(record.metadata, ensure_ascii=False)}
-                for record in batch
+                | ({"vector": vector} if vectors else {})
+                for record, vector in (with_vectors(memory, batch) if vectors else ((one, None) for one in batch))
             ]
-            if vectors:
-                known = memory.get_vectors([record.id for record in batch])
-                values = [{**value, "vector": known.get(value["id"])} for value in values]
             writer.write_table(pa.Table.from_pylist(values, schema=schema))
-            done += len(batch)
+            done += len(values)
             yield done
             batch = list(islice(rows, _LARGE))
+
+
+def with_vectors(memory: Memory, records: Iterable[Record]) -> Iterator[tuple[Record, Any]]:
+    """Yield records with their vectors, in order, as they are now: others may replace or delete some meanwhile."""
+    ids = [record.id for record in records]
+    found = {record.id: (record, vector) for record, vector in memory.select_with_vectors({"$id": {"$in": ids}})}
+    return (found[name] for name in ids if name in found)
 
 
 def _required(module: str, extra: str) -> Any:

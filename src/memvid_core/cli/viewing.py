@@ -53,9 +53,9 @@ def view(
     """
     if page is not None:
         from memvid_core.serving.viewing import static_page
-        from memvid_core.system.atomic_files import write_file
+        from memvid_core.system.atomic_files import followed, write_file
 
-        write_file(page, static_page().encode())
+        write_file(followed(page), static_page().encode())
         note(f"wrote {page}")
     elif not paths:
         raise typer.BadParameter("give the file of a memory, the folder of a library, or --page", param_hint="MEMORIES")

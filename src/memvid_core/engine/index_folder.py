@@ -21,7 +21,7 @@ from memvid_core.engine.words_part import Holds, WordsPart
 from memvid_core.errors import ClosedError, IndexStaleError
 from memvid_core.model import FrameLocation, Index, Metric
 from memvid_core.system.boot import boot_id
-from memvid_core.system.folders import bytes_in, named, paths_in
+from memvid_core.system.folders import bytes_in, has_links, named, paths_in
 from memvid_core.system.permissions import OWNER_WRITES, is_trusted, pass_mode_on
 from memvid_core.vectors.matrix import StoredDtype
 from memvid_core.vectors.row_totals import UNPROVEN, Derived, total_in, total_note
@@ -118,6 +118,8 @@ class IndexFolder:
             self.protect()
         if self._like is not None and not (is_trusted(folder.parent, self._like) and is_trusted(folder, self._like)):
             raise PermissionError(f"{folder} belongs to a user who may not write the memory")
+        if has_links(folder):  # an index has none: writing it must not change what they lead to
+            raise IndexStaleError(f"{folder} is or contains a symbolic link")
 
     def protect(self) -> None:
         """Give the folder and its files the permissions and the owner of the memory's file."""

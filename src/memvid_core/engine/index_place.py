@@ -18,7 +18,7 @@ from memvid_core.journal import Cursor, FrameLocation, Header, Journal, Known
 from memvid_core.journal.video_vectors import VectorPictures
 from memvid_core.model import Index, Metric
 from memvid_core.system.atomic_files import compaction_path
-from memvid_core.system.folders import named
+from memvid_core.system.folders import named, remove_folder
 from memvid_core.system.permissions import OWNER_WRITES, is_trusted, pass_mode_on
 from memvid_core.system.sqlite_wal import is_busy
 from memvid_core.system.telemetry import log, name_of
@@ -118,7 +118,7 @@ class IndexPlace:
             return index
         root, folder = index.folder.parent, index.folder.with_name(_name(journal.header))
         index.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
         try:
             os.rename(index.folder, folder)
             return self._made(root, journal)
@@ -153,7 +153,7 @@ class IndexPlace:
         except INDEX_ERRORS as exc:
             check_idle(exc)
         if self._root is not None:
-            shutil.rmtree(self._root / _name(journal.header), ignore_errors=True)
+            remove_folder(self._root / _name(journal.header))
         try:
             return self.open(journal)
         except INDEX_ERRORS as exc:

@@ -139,6 +139,12 @@ class AsyncLibrary(LibraryWriting):
         """Async :meth:`get_vectors`."""
         return await run_in_thread(self.get_vectors, ids)
 
+    async def aselect_with_vectors(
+        self, where: Mapping[str, Any] | None = None
+    ) -> list[tuple[Record, NDArray[Any] | None]]:
+        """Async :meth:`select_with_vectors`."""
+        return await run_in_thread(self.select_with_vectors, where)
+
     async def aselect(
         self,
         where: Mapping[str, Any] | None = None,

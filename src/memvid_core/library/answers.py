@@ -18,7 +18,7 @@ from memvid_core.library.state import State
 from memvid_core.library.waiting import Deadline
 from memvid_core.model import Record
 
-__all__ = ["ids_at", "ranked", "records_at", "rows_of", "selected", "shards_of", "vectors_of"]
+__all__ = ["ids_at", "ranked", "records_at", "rows_of", "selected", "shards_of", "vectors_at", "vectors_of"]
 
 
 def ranked(state: State, request: SearchRequest, deadline: Deadline) -> LibraryHits:
@@ -89,16 +89,21 @@ def _of_rows(state: State, call: str, rows: list[int]) -> list[Any]:
 def vectors_of(state: State, ids: list[str]) -> dict[str, NDArray[Any]]:
     """Return the stored vectors (d,) by id."""
     rows = rows_of(state, ids)
+    found = vectors_at(state, list(rows.values()))
+    return {name: found[row] for name, row in rows.items() if row in found}
+
+
+def vectors_at(state: State, rows: list[int]) -> dict[int, NDArray[Any]]:
+    """Return the stored vectors (d,) by row; rows without one are left out."""
     asking = Asking(state.shards)
-    found: dict[str, NDArray[Any]] = {}
-    bases, names = asking.shards.bases, list(rows)
+    found: dict[int, NDArray[Any]] = {}
+    bases = asking.shards.bases
     try:
-        for places, vectors in asking.of_rows("stored_vectors", list(rows.values())):
+        for places, vectors in asking.of_rows("stored_vectors", rows):
             for place in places.tolist():
-                row = rows[names[place]]
-                own = row - int(bases[np.searchsorted(bases, row, side="right") - 1])
+                own = rows[place] - int(bases[np.searchsorted(bases, rows[place], side="right") - 1])
                 if own in vectors:
-                    found[names[place]] = vectors[own]
+                    found[rows[place]] = vectors[own]
     except ShardsFailed:
         asking.check()
     return found

@@ -368,7 +368,9 @@ def read_manifest(objects: Objects, description: Description, version: int) -> M
     found = _opened(name, data, Manifest)
     if found.library != description.id or found.version != version:
         raise DamagedLibraryError(
-            name, f"is version {found.version} of the library {found.library}, not {version} of {description.id}"
+            name,
+            f"is version {found.version} of the library {found.library}, not {version} of {description.id}; if the "
+            "library was made again, open it again",
         )
     names = {shard.name for shard in found.shards}
     if len(names) < len(found.shards) or any(not s.live <= s.records <= s.rows for s in found.shards):
@@ -390,8 +392,8 @@ def check_same(objects: Objects, description: Description, known: Manifest) -> N
     if found.time != known.time or [entry.name for entry in found.shards] != [entry.name for entry in known.shards]:
         raise DamagedLibraryError(
             manifest_name(known.version),
-            "is another one than this process has read, since the library was restored meanwhile; nothing was "
-            "committed: open the library again",
+            "is another one than this process has read, since the library was restored meanwhile: open the library "
+            "again. Nothing was committed",
         )
 
 

@@ -26,7 +26,7 @@ from memvid_core.errors import (
 )
 from memvid_core.library.claims import CLAIMS, claim_file, is_held, remove_claim, renewed
 from memvid_core.system.atomic_files import create_file, remove_left, write_file
-from memvid_core.system.folders import paths_in
+from memvid_core.system.folders import paths_in, size_and_time
 from memvid_core.system.permissions import OWNER_WRITES, pass_mode_on
 
 __all__ = ["DESCRIPTION", "MANIFESTS", "LocalObjects", "Objects", "Stored", "check_name", "digest", "digest_of_file"]
@@ -85,6 +85,10 @@ class Objects(Protocol):
 
     def exists(self, name: str) -> bool:
         """Return whether an object exists."""
+        ...
+
+    def stamp(self, name: str) -> object:
+        """Return what differs if another object has the name now, as the last listing tells; None if there is none."""
         ...
 
     def replace(self, name: str, data: bytes) -> None:
@@ -356,7 +360,7 @@ class LocalObjects:
                                 state = entry.stat(follow_symlinks=False)
                                 found[entry.name] = Stored(state.st_size, state.st_mtime_ns // 1000)
                             elif folder:
-                                found[entry.name] = _folder_state(Path(entry.path))
+                                found[entry.name] = Stored(*size_and_time(Path(entry.path)))
             except FileNotFoundError:
                 return {}
         return found
@@ -364,6 +368,13 @@ class LocalObjects:
     def exists(self, name: str) -> bool:
         """Return whether a file exists."""
         return self.path(name).exists()
+
+    def stamp(self, name: str) -> object:
+        """Return what differs if another file has the name now."""
+        with storage_errors(), suppress(FileNotFoundError):
+            there = self.path(name).stat()
+            return there.st_ino, there.st_size, there.st_mtime_ns
+        return None
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a file in the place of another one."""
@@ -435,14 +446,3 @@ class LocalObjects:
     def is_claimed(self, name: str, modified: int, since: int) -> bool:
         """Return whether a process holds the lock on the file."""
         return is_held(self.path(name), modified, since)
-
-
-def _folder_state(path: Path) -> Stored:
-    """Return the size of the files of a folder, and when the newest one was written."""
-    size, newest = 0, path.stat().st_mtime_ns
-    for file in paths_in(path):
-        with suppress(FileNotFoundError):
-            state = file.lstat()
-            size += state.st_size
-            newest = max(newest, state.st_mtime_ns)
-    return Stored(size, newest // 1000)

@@ -21,7 +21,7 @@ from memvid_core.errors import (
     QueryError,
     RecordNotFoundError,
 )
-from memvid_core.library.answers import ids_at, ranked, records_at, rows_of, selected, shards_of, vectors_of
+from memvid_core.library.answers import ids_at, ranked, records_at, rows_of, selected, shards_of, vectors_at, vectors_of
 from memvid_core.library.executor import opened_shard
 from memvid_core.library.manifest import Manifest, is_removed, read_manifest, versions
 from memvid_core.library.partitions import may_match
@@ -361,6 +361,20 @@ class LibraryReading:
 
         def read(state: State) -> list[Record]:
             return records_at(state, selected(state, where, order_by, descending=descending, count=last)[first:])
+
+        return self._on_newest(read)
+
+    def select_with_vectors(self, where: Mapping[str, Any] | None = None) -> list[tuple[Record, NDArray[Any] | None]]:
+        """Return records with their vectors; see :meth:`memvid_core.Memory.select_with_vectors`.
+
+        Raises:
+            MemoryFileError: A shard does not answer.
+        """
+
+        def read(state: State) -> list[tuple[Record, NDArray[Any] | None]]:
+            rows = selected(state, where, None, descending=False)
+            vectors = vectors_at(state, rows)
+            return [(record, vectors.get(row)) for row, record in zip(rows, records_at(state, rows), strict=True)]
 
         return self._on_newest(read)
 

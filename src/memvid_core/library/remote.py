@@ -93,6 +93,7 @@ class RemoteObjects:
         key = None if "memory" in kind.split(",") else blake2b(made.encode(), digest_size=16).hexdigest()
         self._entry = Entry(key, cache_folder())
         finalize(self, self._entry.close)
+        self._listed: dict[str, dict[str, Any]] = {}  # the objects whose names were listed last
         self._cache = LocalObjects(self._entry.folder)
         with suppress(OSError):  # for the list of what is in the cache
             write_file(self._entry.folder / STATE, json.dumps({"url": self.name}).encode(), durable=False)
@@ -119,23 +120,32 @@ class RemoteObjects:
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the objects of a folder."""
-        found = self.listing(folder)
+        found = self._listed = {each["name"]: each for each in self._entries(folder)}
         if not found:
             raise DamagedLibraryError(folder, f"is missing in {self.name}; restore it from a copy")
         return sorted(name for name in found if not name.startswith("."))
 
+    def stamp(self, name: str) -> object:
+        """Return what differs if another object has the name now, as the last listing of names tells."""
+        there = self._listed.get(name.rpartition("/")[2])
+        return there and (there.get("size"), _time_of(there), there.get("ETag"))
+
     def listing(self, folder: str) -> dict[str, Stored]:
         """Return everything in a folder."""
+        return {each["name"]: Stored(int(each.get("size") or 0), _time_of(each)) for each in self._entries(folder)}
+
+    def _entries(self, folder: str) -> list[dict[str, Any]]:
+        """Return what the file system says of the objects of a folder, with their names in it."""
         path = self._at(folder) if folder else self._root
         try:
             found = asked(self._shown(folder), partial(self._fs.ls, path, detail=True), "list")
         except MemoryNotFoundError:
-            return {}
-        return {
-            each["name"].rstrip("/").rpartition("/")[2]: Stored(int(each.get("size") or 0), _time_of(each))
+            return []
+        return [
+            {**each, "name": each["name"].rstrip("/").rpartition("/")[2]}
             for each in found
             if each.get("type") == "file"
-        }
+        ]
 
     def checksum(self, name: str) -> str:
         """Return the checksum of an object, all of which is read."""

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -93,11 +93,13 @@ class State:
         manifest: The manifest.
         shards: Its shards.
         vectors: The embedder in the state of this version.
+        stamp: What differs if another manifest has its name now; None if that is not known.
     """
 
     manifest: Manifest
     shards: Shards
     vectors: Vectors
+    stamp: object = None
 
     def corpus(self, asking: Asking) -> LibraryCorpus:
         """Return what a search ranks."""
@@ -136,20 +138,26 @@ def _unsettled(place: Place, done: str) -> str:
 
 
 def _opened(place: Place, number: int, known: State | None) -> State:
-    if known is not None and known.manifest.version == number:
+    stamp = place.objects.stamp(manifest_name(number))
+    if known is not None and known.manifest.version == number and known.stamp == stamp:
         return known
     if known is not None and number < known.manifest.version:
         raise DamagedLibraryError(
             manifest_name(known.manifest.version),
             f"is missing, and so is all that it committed; restore it, or open the library again at version {number}",
         )
+    if known is not None and known.manifest.version == number:
+        check_same(place.objects, place.description, known.manifest)
+        return replace(known, stamp=stamp)
     manifest = read_manifest(place.objects, place.description, number)
     if known is not None and known.manifest.model == manifest.model:
         embedder = known.vectors.embedder
     else:
         embedder = _embedder(place, manifest)
     metric, recorded = place.description.metric, place.description.embedder
-    return State(manifest, place.shards(manifest.shards), Vectors(embedder, recorded, metric, manifest.dimension))
+    return State(
+        manifest, place.shards(manifest.shards), Vectors(embedder, recorded, metric, manifest.dimension), stamp
+    )
 
 
 def _embedder(place: Place, manifest: Manifest) -> Embedder | None:

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Self, overload
 
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from memvid_core.engine.film import Picture
 from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where
@@ -111,6 +111,12 @@ class AsyncMemory(MemoryWriting):
     async def aget_vectors(self, ids: Iterable[str] | str) -> dict[str, Any]:
         """Async :meth:`get_vectors`."""
         return await self._session.in_thread(self.get_vectors, ids)
+
+    async def aselect_with_vectors(
+        self, where: Mapping[str, Any] | None = None
+    ) -> list[tuple[Record, NDArray[Any] | None]]:
+        """Async :meth:`select_with_vectors`."""
+        return await self._session.in_thread(self.select_with_vectors, where)
 
     async def aselect(
         self,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from memvid_core.engine import inspection
 from memvid_core.engine.search_request import Diversity, Fusion, Mode, Rerank, SearchRequest, Where, default_mode
 from memvid_core.engine.session import Following, Session
+from memvid_core.engine.snapshot import Snapshot
 from memvid_core.engine.validation import check_count, wanted_ids
 from memvid_core.errors import ClosedError, RecordNotFoundError
 from memvid_core.model import Commit, Embedder, GivenSynonyms, Hit, MemoryInfo, Recency, Record, VerifyReport
@@ -115,6 +116,37 @@ class MemoryReading:
                 snapshot.record(row) for row in snapshot.ordered(where, order_by, descending=descending)[first:last]
             ]
         )
+
+    def select_with_vectors(self, where: Mapping[str, Any] | None = None) -> list[tuple[Record, NDArray[Any] | None]]:
+        """Return the records that match a filter, each with its stored vector (d,), or None if it has none.
+
+        Record and vector are of one commit. :meth:`get_vectors` after :meth:`select` may return the vector of a text
+        that has replaced the record's in the meantime.
+
+        Args:
+            where: As in :meth:`select`; ``{"$id": {"$in": ids}}`` are records by id.
+
+        Returns:
+            Pairs in the order of addition; vectors are float16, float32 or float64, as the memory stores them.
+
+        Raises:
+            FilterError: If the filter is invalid.
+
+        Example:
+            >>> from memvid_core import Memory
+            >>> with Memory.create(":memory:") as memory:
+            ...     ids = memory.add(["the wing lifts"])
+            ...     [(record, vector)] = memory.select_with_vectors({"$id": {"$in": ids}})
+            ...     record.text, vector.shape
+            ('the wing lifts', (384,))
+        """
+
+        def read(snapshot: Snapshot) -> list[tuple[Record, NDArray[Any] | None]]:
+            rows = snapshot.ordered(where, None, descending=False)
+            vectors = snapshot.vectors(rows)
+            return [(snapshot.record(row), vectors.get(row)) for row in rows]
+
+        return self._session.answer(read)
 
     def ids(
         self, where: Mapping[str, Any] | None = None, *, order_by: str | None = None, descending: bool = False

@@ -26,6 +26,7 @@ __all__ = [
     "being_compacted",
     "compaction_path",
     "create_file",
+    "followed",
     "held",
     "remove_all_left",
     "remove_left",
@@ -77,7 +78,7 @@ def replacing(target: Path, *, like: Path | None = None, timeout: float = _WAIT)
     During the block, commits to a memory at ``target`` are blocked.
 
     Args:
-        target: The file to replace or create.
+        target: The file to replace or create. Of a link, the file that it leads to: the link stays.
         like: The file whose mode and owner a new target gets; an existing target keeps its own.
         timeout: How many seconds to wait for commits to the target.
 
@@ -87,6 +88,7 @@ def replacing(target: Path, *, like: Path | None = None, timeout: float = _WAIT)
         ReadOnlyError: The folder may not be written.
         StorageError: A read or write failed; the target is unchanged.
     """
+    target = followed(target)
     _check_folder(target)
     with held(target, timeout) as existing, _temporary(target) as made:
         yield made
@@ -398,6 +400,12 @@ def _opened(target: Path) -> io.FileIO | None:
         return None
     except OSError as exc:
         raise StorageError(f"cannot replace {target}: {exc}") from exc
+
+
+def followed(target: Path) -> Path:
+    """Return the file that a link leads to, so that it is written and the link stays; any other path as it is."""
+    real = Path(os.path.realpath(target))
+    return real if real.exists() or not target.exists() else target  # /dev/stdout leads to what has no path
 
 
 def _check_regular(target: Path) -> None:

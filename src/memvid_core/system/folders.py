@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from memvid_core.errors import StorageError
 
-__all__ = ["bytes_in", "named", "paths_in", "sync_folder"]
+__all__ = ["bytes_in", "has_links", "named", "paths_in", "remove_folder", "size_and_time", "sync_folder"]
 
 
 def paths_in(folder: Path) -> Iterator[Path]:
@@ -53,6 +54,37 @@ def bytes_in(folder: Path) -> int:
         with suppress(OSError):
             size += path.stat().st_size if path.is_file() else 0
     return size
+
+
+def size_and_time(folder: Path) -> tuple[int, int]:
+    """Return the bytes of the files below a folder, and when the newest was written, in microseconds since 1970."""
+    size, newest = 0, folder.stat().st_mtime_ns
+    for path in paths_in(folder):
+        with suppress(FileNotFoundError):
+            state = path.lstat()
+            size += state.st_size
+            newest = max(newest, state.st_mtime_ns)
+    return size, newest // 1000
+
+
+def has_links(folder: str | Path) -> bool:
+    """Return whether a folder is a symbolic link, or contains one at any depth; not if others delete it meanwhile."""
+    if os.path.islink(folder):
+        return True
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        return any(
+            entry.is_symlink() or (entry.is_dir(follow_symlinks=False) and has_links(entry.path)) for entry in entries
+        )
+    return False
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder as far as that is possible; of a link, only the link."""
+    if folder.is_symlink():
+        with suppress(OSError):
+            folder.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

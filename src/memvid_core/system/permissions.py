@@ -26,21 +26,24 @@ def pass_mode_on(source: Path | None, target: Path, *, most: int = 0o7777, least
 
     Args:
         source: A file; None changes nothing.
-        target: A file, or a folder, which may be searched by those who may read it.
+        target: A file, or a folder, which may be searched by those who may read it. A link is left alone, and so is a
+            file with several names: what it leads to, or is elsewhere, may be no part of a memory.
         most: The permissions that are passed on.
         least: Permissions that ``target`` has in any case.
     """
     if source is None:
         return
     with suppress(OSError):
-        there, here = os.stat(source), os.stat(target)
+        there, here = os.stat(source), os.lstat(target)
+        if stat.S_ISLNK(here.st_mode) or (stat.S_ISREG(here.st_mode) and here.st_nlink > 1):
+            return
         if hasattr(os, "chown") and (there.st_uid, there.st_gid) != (here.st_uid, here.st_gid):
             try:
-                os.chown(target, there.st_uid, there.st_gid)
+                os.chown(target, there.st_uid, there.st_gid, follow_symlinks=False)
             except OSError:  # only the superuser may give a file away
                 with suppress(OSError):
-                    os.chown(target, -1, there.st_gid)
-            here = os.stat(target)
+                    os.chown(target, -1, there.st_gid, follow_symlinks=False)
+            here = os.lstat(target)
         mode = stat.S_IMODE(there.st_mode) & most | least
         if here.st_gid != there.st_gid:
             mode &= ~0o070 | (mode & 0o007) << 3
@@ -55,11 +58,11 @@ def is_trusted(folder: Path, file: Path) -> bool:
 
     In a folder that all may write, such as ``/tmp``, any user can make the folder that another one's program looks for.
     This user, the owner of the file and the superuser are trusted; so are all users whom the file's permissions let
-    write it. On Windows, where folders inherit their permissions, every folder is. Who is in which group is looked up
-    once in five seconds.
+    write it. On Windows, where folders inherit their permissions, every folder is. Of a link, who made it counts, too:
+    it may lead to a folder of the superuser that all may write. Who is in which group is looked up once in five seconds.
 
     Args:
-        folder: The folder, which exists.
+        folder: The folder, which exists, or a link to it.
         file: The file.
 
     Raises:
@@ -67,7 +70,10 @@ def is_trusted(folder: Path, file: Path) -> bool:
     """
     if os.name != "posix":
         return True
-    return _may_write(os.stat(folder), os.stat(file), os.geteuid())
+    made, there, user = os.lstat(folder), os.stat(file), os.geteuid()
+    if stat.S_ISLNK(made.st_mode) and not _may_write(os.stat(folder), there, user):
+        return False
+    return _may_write(made, there, user)
 
 
 def _may_write(folder: os.stat_result, file: os.stat_result, user: int) -> bool:

@@ -40,7 +40,8 @@ def test_the_maker_of_a_folder_is_trusted_if_he_may_write_the_file(
     monkeypatch: pytest.MonkeyPatch, maker: int, group: int, mode: int, trusted: bool
 ) -> None:
     told = {Path("folder"): status(maker, group, stat.S_IFDIR | 0o755), Path("file"): status(OWNER, GROUP, mode)}
-    monkeypatch.setattr(os, "stat", lambda path: told[path])
+    for name in ("stat", "lstat"):
+        monkeypatch.setattr(os, name, lambda path: told[path])
     monkeypatch.setattr(os, "geteuid", lambda: ME)
     found = is_trusted(Path("folder"), Path("file"))
     monkeypatch.undo()
@@ -57,7 +58,8 @@ def test_a_user_whom_the_system_knows_is_in_his_groups(monkeypatch: pytest.Monke
         Path("file"): status(OWNER, GROUP, 0o664),
         Path("of his"): status(OWNER, known.pw_gid, 0o664),
     }
-    monkeypatch.setattr(os, "stat", lambda path: told[path])
+    for name in ("stat", "lstat"):
+        monkeypatch.setattr(os, name, lambda path: told[path])
     monkeypatch.setattr(os, "geteuid", lambda: ME)
     found = [is_trusted(Path("folder"), Path(name)) for name in ("file", "of his")]
     monkeypatch.undo()

@@ -59,7 +59,8 @@ def is_trusted(folder: Path, file: Path) -> bool:
     In a folder that all may write, such as ``/tmp``, any user can make the folder that another one's program looks for.
     This user, the owner of the file and the superuser are trusted; so are all users whom the file's permissions let
     write it. On Windows, where folders inherit their permissions, every folder is. Of a link, who made it counts, too:
-    it may lead to a folder of the superuser that all may write. Who is in which group is looked up once in five seconds.
+    it may lead to a folder of the superuser that all may write. Who is in which group is looked up once in five
+    seconds.
 
     Args:
         folder: The folder, which exists, or a link to it.

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from memvid_core.errors import MemoryNotFoundError, MemvidError, OutOfMemoryError, StorageError
+from memvid_core.errors import (
+    Action,
+    Hint,
+    MemoryNotFoundError,
+    MemvidError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    StorageError,
+)
 
 __all__ = ["asked", "failure", "status_of"]
 
@@ -18,18 +26,21 @@ _STATUSES: Final = {
     429: "it asks to wait (429); try again later",
 }
 _ABSENT: Final = (404, 410)
+_REFUSED: Final = (401, 403)
 _CHAIN: Final = 10  # exceptions of a chain that are looked at
 
 
-def asked(place: str, call: Callable[[], T]) -> T:
+def asked(place: str, call: Callable[[], T], *, writes: bool = False) -> T:
     """Return what a call of a file system returns.
 
     Args:
         place: The object, as it is shown.
         call: The call.
+        writes: Whether it writes the object.
 
     Raises:
         MemoryNotFoundError: The object does not exist.
+        ReadOnlyError: The credentials do not permit writing it.
         StorageError: The call failed for another reason.
     """
     try:
@@ -37,17 +48,19 @@ def asked(place: str, call: Callable[[], T]) -> T:
     except MemvidError:
         raise
     except MemoryError:
-        found: MemvidError = OutOfMemoryError(f"the process has too little memory to read {place}")
+        found: MemvidError = OutOfMemoryError(f"the process has too little memory to {_verb(writes)} {place}")
     except Exception as exc:  # each file system raises its own
-        found = failure(place, exc)
+        found = failure(place, exc, writes=writes)
     raise found  # outside of the block: the cause would be shown, and may name a signed URL
 
 
-def failure(place: str, exc: BaseException) -> MemvidError:
+def failure(place: str, exc: BaseException, *, writes: bool = False) -> MemvidError:
     """Return the error for an exception of a file system."""
     status = status_of(exc)
     if status in _ABSENT or (status is None and isinstance(exc, FileNotFoundError) and not _is_network(exc)):
         return MemoryNotFoundError(f"{place} does not exist")
+    if writes and (status in _REFUSED or (status is None and isinstance(exc, PermissionError))):
+        return ReadOnlyError(f"{place}: these credentials do not permit writing it", hint=Hint(Action.OPEN_FOR_READING))
     if status is not None:
         reason = _STATUSES.get(status, f"the server answers {status}")
     elif _is_timeout(exc):
@@ -58,7 +71,11 @@ def failure(place: str, exc: BaseException) -> MemvidError:
         reason = f"the server cannot be reached ({_kind(exc)})"
     else:
         reason = f"the file system failed ({_kind(exc)})"
-    return StorageError(f"cannot read {place}: {reason}")
+    return StorageError(f"cannot {_verb(writes)} {place}: {reason}")
+
+
+def _verb(writes: bool) -> str:
+    return "write" if writes else "read"
 
 
 def status_of(exc: BaseException) -> int | None:

@@ -80,13 +80,15 @@ class RemoteObjects:
         self.url = url.rstrip("/")
         self.name = shown_url(self.url)
         self.options = dict(options or {})
+        if {"?", "#"} & set(self.url):
+            raise InvalidInputError(f"{self.name}: the URL of a library has no query and no fragment")
         try:  # checks the URL and the options, and names what is not installed
             _, kind = remote_object(self.url, options, None)
+            self._fs, self._root = _file_system(self.url, self.options)
         except ValueError as exc:
             if isinstance(exc, InvalidInputError):
                 raise
             raise InvalidInputError(f"{self.name}: fsspec knows no file system of this kind") from exc
-        self._fs, self._root = _file_system(self.url, self.options)
         put = getattr(self._fs, "_pipe_file", self._fs.pipe_file)  # older versions have no mode, and would overwrite
         self._creates = not _CREATING.isdisjoint(kind.split(",")) and "mode" in inspect.signature(put).parameters
         made = repr((self.url, sorted((key, str(value)) for key, value in self.options.items() if "secret" not in key)))

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from memvid_core.errors import MemoryNotFoundError, MemvidError, OutOfMemoryError, StorageError
+from memvid_core.errors import (
+    Action,
+    Hint,
+    MemoryNotFoundError,
+    MemvidError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    StorageError,
+)
 
 __all__ = ["asked", "failure", "status_of"]
 
@@ -18,6 +26,7 @@ _STATUSES: Final = {
     429: "it asks to wait (429); try again later",
 }
 _ABSENT: Final = (404, 410)
+_REFUSED: Final = (401, 403)
 _CUT: Final = frozenset(
     {"ChecksumError", "ClientPayloadError", "FlexibleChecksumError", "IncompleteRead", "IncompleteReadError"}
 )
@@ -35,6 +44,7 @@ def asked(place: str, call: Callable[[], T], to: str = "read") -> T:
 
     Raises:
         MemoryNotFoundError: The object does not exist.
+        ReadOnlyError: The credentials do not permit writing it.
         StorageError: The call failed for another reason.
     """
     try:
@@ -55,6 +65,8 @@ def failure(place: str, exc: BaseException, to: str = "read") -> MemvidError:
         return StorageError(f"cannot write {place}: there is no such bucket or folder ({status})")
     if status in _ABSENT or (status is None and isinstance(exc, FileNotFoundError) and not _is_network(exc)):
         return MemoryNotFoundError(f"{place} does not exist")
+    if to == "write" and (status in _REFUSED or (status is None and isinstance(exc, PermissionError))):
+        return ReadOnlyError(f"{place}: these credentials do not permit writing it", hint=Hint(Action.OPEN_FOR_READING))
     if status is not None:
         reason = _STATUSES.get(status, f"the server answers {status}")
     elif _is_timeout(exc):

@@ -78,7 +78,8 @@ def test_who_is_in_a_group_is_looked_up_once_in_some_seconds(monkeypatch: pytest
 
     told = {Path("file"): status(OWNER, GROUP, 0o664)}
     told |= {Path(str(user)): status(user, user, stat.S_IFDIR | 0o755) for user in groups}
-    monkeypatch.setattr(os, "stat", lambda path: told[path])
+    for call in ("stat", "lstat"):
+        monkeypatch.setattr(os, call, lambda path: told[path])
     monkeypatch.setattr(os, "geteuid", lambda: OWNER)
     monkeypatch.setattr(pwd, "getpwuid", known)
     monkeypatch.setattr(os, "getgrouplist", lambda name, group: [group, *groups[int(name)]])

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from memvid_core.errors import CommitConflictError, DamagedLibraryError, InvalidInputError
+from memvid_core.errors import CommitConflictError, DamagedLibraryError, InvalidInputError, StorageError
 from memvid_core.library.claims import CLAIMS, GRACE, UNKNOWN
 from memvid_core.library.deletes import Doomed, read_doomed, write_doomed
 from memvid_core.library.manifest import (
@@ -63,10 +63,16 @@ def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumRep
     Raises:
         InvalidInputError: ``older_than`` is not a time.
         CommitConflictError: Others committed again and again meanwhile; nothing was deleted.
+        StorageError: A folder of the library is a symbolic link.
     """
     given: object = older_than
     if not isinstance(given, timedelta) or given < timedelta(0):
         raise InvalidInputError(f"older_than is a timedelta that is not negative, not {older_than!r}")
+    if links := _links(place.objects):
+        raise StorageError(
+            f"{links[0]} in {place.objects.name} is a symbolic link: another library may have its files there, and a "
+            "vacuum would delete them. Move what it leads to back, or let a link lead to the whole folder of the library"
+        )
     age = round(older_than.total_seconds() * 1e6)
     local = time.time_ns() // 1000
     now = local if dry_run else _now(place.objects)
@@ -99,6 +105,13 @@ def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumRep
     if not dry_run and place.cache_dir is not None:
         _clean(LocalObjects(place.cache_dir), place.description.id, named, own_limit)
     return VacuumReport(len(removed), tuple(done), size, tuple(failed))
+
+
+def _links(objects: Objects) -> list[str]:
+    """Return which folders of a library are symbolic links; an object store has none."""
+    if not isinstance(objects, LocalObjects):
+        return []
+    return [folder for folder in _PATTERNS if folder and objects.path(folder).is_symlink()]
 
 
 def _now(objects: Objects) -> int:

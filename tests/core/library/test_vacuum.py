@@ -349,3 +349,37 @@ def test_what_was_listed_by_a_vacuum_is_hostile(tmp_path: Path) -> None:
 
 def _texts(library: Library) -> Sequence[str]:
     return [record.text for record in library]
+
+
+@pytest.mark.parametrize("folder", ["shards", "models", "deletes", "vacuums", "writing", "manifest"])
+def test_no_vacuum_deletes_the_files_of_another_library_through_a_link(tmp_path: Path, folder: str) -> None:
+    path, disk = tmp_path / "library", tmp_path / "disk"
+    with Library.create(path) as library:
+        library.add(["one"], ids=["1"])
+    (path / folder).mkdir(exist_ok=True)
+    (path / folder).rename(disk)
+    (path / folder).symlink_to(disk)
+    shutil.copytree(path, tmp_path / "copy", symlinks=True)
+    with Library.open(path) as library:
+        library.add(["two"], ids=["2"])
+        library.delete(["1"])
+    before = sorted(disk.rglob("*"))
+    with Library.open(tmp_path / "copy") as copy:
+        for dry_run in (True, False):
+            with pytest.raises(StorageError, match=f"{folder} in .* is a symbolic link"):
+                copy.vacuum(timedelta(0), dry_run=dry_run)
+    assert sorted(disk.rglob("*")) == before
+    with Library.open(path) as library:
+        assert [record.text for record in library.get(["2"])] == ["two"]
+
+
+def test_a_library_behind_a_link_is_vacuumed(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "disk") as library:
+        library.add(["one"], ids=["1"])
+    (tmp_path / "library").symlink_to(tmp_path / "disk")
+    with Library.open(tmp_path / "library") as library:
+        library.delete(["1"])
+        library.add(["two"], ids=["2"])
+        library.vacuum(timedelta(0))
+        assert [record.text for record in library.get(["2"])] == ["two"]
+        assert library.verify().ok

@@ -71,7 +71,7 @@ def vacuumed(place: Place, older_than: timedelta, *, dry_run: bool) -> VacuumRep
     if links := _links(place.objects):
         raise StorageError(
             f"{links[0]} in {place.objects.name} is a symbolic link: another library may have its files there, and a "
-            "vacuum would delete them. Move what it leads to back, or let a link lead to the whole folder of the library"
+            "vacuum would delete them. Move them back, or let a link lead to the whole folder of the library"
         )
     age = round(older_than.total_seconds() * 1e6)
     local = time.time_ns() // 1000

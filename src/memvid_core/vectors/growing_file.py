@@ -6,6 +6,7 @@ noticed: a wrong row is an ``IndexStaleError``, and the caller rebuilds the inde
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import stat
@@ -46,6 +47,8 @@ _ARRAY_DTYPES: Final = ("|b1", "|i1", "<i4", "<i8", "<u8", "<f4", "<f8")  # of a
 _encode_head: Final = msgspec.msgpack.Encoder().encode
 _decode_head: Final = msgspec.msgpack.Decoder(list[tuple[str, str, tuple[int, ...]]]).decode
 _FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)  # a link may come from an archive, and name any file of the user
+_IS_LINK: Final = (errno.ELOOP, errno.EMLINK)
 
 
 @lru_cache(maxsize=64)
@@ -136,7 +139,7 @@ class GrowingFile:
 
     def _open(self, flags: int) -> int:
         try:
-            descriptor = os.open(self.path, flags | _FLAGS, 0o666)
+            descriptor = os.open(self.path, flags | _FLAGS | _NO_LINK, 0o666)
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 os.close(descriptor)
                 raise IndexStaleError(f"{self.path} is not a regular file; rebuild the index")
@@ -145,6 +148,8 @@ class GrowingFile:
         except (IsADirectoryError, PermissionError) as exc:
             raise IndexStaleError(f"cannot open {self.path}: {exc.strerror}; rebuild the index") from exc
         except OSError as exc:
+            if exc.errno in _IS_LINK:
+                raise IndexStaleError(f"{self.path} is a link; rebuild the index") from exc
             raise StorageError(f"cannot open {self.path}: {exc.strerror}") from exc
         return descriptor
 

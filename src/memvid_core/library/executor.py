@@ -6,8 +6,8 @@ import os
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -164,10 +164,10 @@ class ThreadExecutor:
         few, soon = costs.threads(len(questions), most) if all(opened) else (most, SOON)
         sharing = few if few > 1 or len(questions) == 1 else usable_cores()  # who is to answer alone uses one core
         try:
-            tasks = [pool.submit(answer_some) for _ in range(few)]
+            tasks = self._begun(pool, answer_some, few)
             done, late = wait(tasks, timeout if few == most else min(soon, soon if timeout is None else timeout))
             if late and few < most:  # one of them may wait for its disk
-                tasks += [pool.submit(answer_some) for _ in range(most - few)]
+                tasks += self._begun(pool, answer_some, most - few)
                 done, late = wait(tasks, None if timeout is None else max(0.0, timeout - soon))
             left.clear()
             for task in late:
@@ -183,6 +183,19 @@ class ThreadExecutor:
             costs.learn(few, sum(spent) / max(len(questions), 1))
         missing = Failure(f"did not answer within {round(timeout or 0.0, 2):g} seconds; a larger timeout= waits for it")
         return [answers.get(at, missing) for at in range(len(questions))]
+
+    def _begun(self, pool: ThreadPoolExecutor, work: Callable[[], None], threads: int) -> list[Future[None]]:
+        """Let threads do some work, or this one where no thread can be started because the main thread has ended."""
+        tasks: list[Future[None]] = []
+        try:
+            for _ in range(threads):
+                tasks.append(pool.submit(work))
+        except RuntimeError:
+            with self._lock:
+                if self._closed:
+                    raise
+            work()
+        return tasks
 
     def _answer(self, ref: ShardRef, call: str, arguments: tuple[Any, ...]) -> Any:
         try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import wait
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from msgspec.structs import replace
@@ -21,6 +23,7 @@ from memvid_core import (
     Library,
     ThreadExecutor,
 )
+from memvid_core.engine.search_request import Mode
 from memvid_core.engine.shard import ShardReader
 from memvid_core.library import executor as executors
 from memvid_core.library.executor import Failure, OpenShards, Questions, ShardRef
@@ -423,3 +426,27 @@ def test_a_question_that_waits_for_a_thread_ends_when_the_executor_is_closed(
     for thread in asking:
         thread.join(60)
     assert raised == [ClosedError] * 3
+
+
+_OUTLIVES = """
+import sys, threading
+from memvid_core import Library
+
+library = Library.open(sys.argv[1])
+
+def ask():
+    threading.main_thread().join()
+    print(*[hit.id for mode in ("lexical", "dense", "hybrid") for hit in library.search("wing", 3, mode=mode)])
+
+threading.Thread(target=ask).start()
+"""
+
+
+def test_a_thread_that_outlives_the_main_one_still_gets_answers(tmp_path: Path) -> None:
+    with Library.create(tmp_path / "library") as library:
+        library.build(records(60), rows_per_shard=20)
+        expected = [hit.id for mode in get_args(Mode) for hit in library.search("wing", 3, mode=mode)]
+    command = [sys.executable, "-c", _OUTLIVES, str(tmp_path / "library")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(done.stdout.split()) == sorted(expected)

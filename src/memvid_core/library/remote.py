@@ -82,6 +82,8 @@ class RemoteObjects:
         self.options = dict(options or {})
         if {"?", "#"} & set(self.url):
             raise InvalidInputError(f"{self.name}: the URL of a library has no query and no fragment")
+        if "//" in self.url.partition("://")[2] and "::" not in self.url:  # file systems disagree on what it names
+            raise InvalidInputError(f"{self.name}: the URL of a library has no empty folder (//)")
         try:  # checks the URL and the options, and names what is not installed
             _, kind = remote_object(self.url, options, None)
             self._fs, self._root = _file_system(self.url, self.options)

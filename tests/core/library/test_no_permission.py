@@ -112,7 +112,10 @@ def test_no_library_is_created(options: dict[str, Any]) -> None:
         Library.create("s3://books/another", embed, storage_options=options)
 
 
-@pytest.mark.parametrize("url", ["s3://books/library?versionId=1", "s3://books/library#1", "S3://books/library"])
+@pytest.mark.parametrize(
+    "url",
+    ["s3://books/library?versionId=1", "s3://books/library#1", "S3://books/library", "s3://books//library"],
+)
 def test_a_url_that_names_no_library_is_refused(options: dict[str, Any], url: str) -> None:
     for opened in (Library.open, Library.create):
         with pytest.raises(InvalidInputError):

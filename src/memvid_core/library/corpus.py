@@ -19,6 +19,7 @@ from memvid_core.errors import DamagedLibraryError
 from memvid_core.library.manifest import StoredEvidence, StoredTotals
 from memvid_core.library.remembered import Remembered
 from memvid_core.library.shards import Asking, ShardsFailed
+from memvid_core.library.waiting import Deadline
 from memvid_core.model import Embedder, Record, is_fittable, plain_query
 
 __all__ = ["LibraryCorpus", "Vectors", "learned_evidence", "totals_of"]
@@ -28,6 +29,8 @@ _MOST_AHEAD: Final = 50  # records
 _LEARNED_AFTER: Final = 8  # rounds that count tokens: who asks less often does not pay for it
 _LEARNED_ROWS: Final = 1 << 18  # of the library: to read the lists of more would take too long for one question
 _LEARNED_TOKENS: Final = 1 << 18  # about 25 MB
+_LEARNED_SECONDS: Final = 2.0
+_ROWS_A_ROUND: Final = 1000  # of which the lists are read in the time of one round
 
 
 class Vectors:
@@ -297,17 +300,20 @@ class _Counter:
 
         It is tried once for a version, and what it takes is bounded. A shard that fails has not failed the question.
         """
-        shards = self._asking.shards
-        shards.counting_rounds += 1
-        if shards.counting_rounds != _LEARNED_AFTER or not getattr(shards.executor, "distant", False):
+        shards, left = self._asking.shards, self._asking.deadline.of_round()
+        shards.counting_rounds = rounds = shards.counting_rounds + 1
+        if rounds != max(_LEARNED_AFTER, shards.rows // _ROWS_A_ROUND) or shards.rows > _LEARNED_ROWS:
             return
-        if shards.rows > _LEARNED_ROWS:
+        if not getattr(shards.executor, "distant", False):
             return
-        asking = replace(self._asking, failed={}, asked=set())
+        seconds = _LEARNED_SECONDS if left is None else min(left, _LEARNED_SECONDS)
+        asking = replace(self._asking, deadline=Deadline(seconds), failed={}, asked=set())
         answers = asking.ask_all("counts_of_all", _LEARNED_TOKENS)
+        if asking.failed:
+            return
         found: dict[str, int] = {}
         for answer in answers.values():
-            if answer is None or asking.failed or len(found) > _LEARNED_TOKENS:
+            if answer is None or len(found) > _LEARNED_TOKENS:
                 return
             tokens, counts = answer
             for token, count in zip(tokens.split("\n") if len(counts) else [], counts.tolist(), strict=True):

@@ -33,7 +33,7 @@ class Rounds(ThreadExecutor):
         self.calls.append(call)
         answers = super().ask(call, questions, timeout)
         for place, (ref, _) in enumerate(questions):
-            if call == self.failing and ref.entry.file == self.file:
+            if call == self.failing and self.file in ("*", ref.entry.file):
                 answers[place] = Failure("it was lost")
         return answers
 
@@ -229,9 +229,10 @@ def test_who_asks_often_where_a_round_takes_long_knows_the_counts_of_all_words(l
             asked.refresh()
 
 
-def test_a_shard_that_cannot_count_all_words_is_asked_for_those_of_a_question(library: Library) -> None:
+@pytest.mark.parametrize("which", ["one", "all"])
+def test_shards_that_cannot_count_all_words_are_asked_for_those_of_a_question(library: Library, which: str) -> None:
     with closing(Distant()) as far, Library.open(library.path, embedder=embed, executor=far) as asked:
-        far.failing, far.file = "counts_of_all", library.shards()[1].file
+        far.failing, far.file = "counts_of_all", library.shards()[1].file if which == "one" else "*"
         others = distinct(library, far, asked)
         far.calls.clear()
         for question in (*others, *NEW_WORDS):

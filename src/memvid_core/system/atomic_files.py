@@ -404,8 +404,8 @@ def _opened(target: Path) -> io.FileIO | None:
 
 def followed(target: Path) -> Path:
     """Return the file that a link leads to, so that it is written and the link stays; any other path as it is."""
-    real = Path(os.path.realpath(target))
-    return real if real.exists() or not target.exists() else target  # /dev/stdout leads to what has no path
+    real = os.path.realpath(target)  # os.path.exists raises nothing, also if a name is too long or may not be looked at
+    return Path(real) if os.path.exists(real) or not os.path.exists(target) else target  # /dev/stdout has no real path
 
 
 def _check_regular(target: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from memvid_core import Memory, MemoryNotFoundError, StorageError
+from memvid_core import Memory, MemoryNotFoundError, MemvidError, StorageError
 from memvid_core.system import atomic_files
 from memvid_core.system.atomic_files import (
     being_compacted,
@@ -277,3 +277,9 @@ def test_an_interrupt_at_any_line_leaves_nothing_that_stays(
         with held(target, 1.0):
             pass
     assert number > 20
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000])
+def test_a_target_whose_name_is_too_long_is_an_error_of_this_package(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MemvidError), replacing(tmp_path / name):
+        pass

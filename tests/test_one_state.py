@@ -15,7 +15,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 
 from langchain_memvid.documents import StoreView
 from llama_index_memvid import MemvidVectorStore
-from memvid_core import HashingEmbedder, Library, Memory
+from memvid_core import DamagedFrameError, DamageWarning, HashingEmbedder, Library, Memory
 from memvid_core.cli.tables import parquet_records
 from tests.core.cli.running import memvid
 
@@ -144,3 +144,28 @@ def test_selected_records_have_their_vectors(tmp_path: Path) -> None:
             ("b", None),
         ]
         assert [record.id for record, _ in memory.select_with_vectors({"n": 2})] == ["b"]
+
+
+def test_a_damaged_record_is_an_error_if_it_is_asked_for_by_id(tmp_path: Path) -> None:
+    path = tmp_path / "one.mp4"
+    with Memory.create(path) as memory:
+        for name in IDS[:3]:
+            memory.add([f"wing {name}"], ids=[name])
+        [place] = memory._session.snapshot().frames_of([IDS[1]]).values()
+    with path.open("r+b") as file:
+        file.seek(place.offset)
+        file.write(bytes(place.size))
+    lookups: list[Callable[[Memory], object]] = [
+        lambda memory: memory.get(IDS[:3]),
+        lambda memory: memory.select_with_vectors({"$id": {"$in": IDS[:3]}}),
+        lambda memory: memory.select_with_vectors({"$and": [{"$id": {"$in": IDS[:3]}}, {"n": {"$exists": False}}]}),
+        lambda memory: StoreView(memory)[IDS[1]],
+        lambda memory: MemvidVectorStore(memory=memory).get_nodes(IDS[:3]),
+    ]
+    for lookup in lookups:
+        with Memory.open(path, mode="r") as memory, pytest.raises(DamagedFrameError):
+            lookup(memory)
+    with Memory.open(path, mode="r") as memory:
+        with pytest.warns(DamageWarning):
+            assert [record.id for record, _ in memory.select_with_vectors()] == [IDS[0], IDS[2]]
+        assert [record.id for record in memory.select()] == [IDS[0], IDS[2]]

@@ -131,6 +131,8 @@ class MemoryReading:
 
         Raises:
             FilterError: If the filter is invalid.
+            DamagedFrameError: If the frame of a record is damaged that is asked for by its id, as in :meth:`get`; of
+                other filters such a record is left out, as in :meth:`select`.
 
         Example:
             >>> from memvid_core import Memory
@@ -146,7 +148,7 @@ class MemoryReading:
             vectors = snapshot.vectors(rows)
             return [(snapshot.record(row), vectors.get(row)) for row in rows]
 
-        return self._session.answer(read)
+        return self._session.answer(read, past_damage=not _names_ids(where))
 
     def ids(
         self, where: Mapping[str, Any] | None = None, *, order_by: str | None = None, descending: bool = False
@@ -416,3 +418,9 @@ def _followed(session: Session, place: Following, interval: float | None) -> Ite
         yield from found
         if interval is None or not session.pause(interval):
             return
+
+
+def _names_ids(where: Mapping[str, Any] | None) -> bool:
+    """Return whether a filter, or one of several that must match, names records by id."""
+    parts = [] if where is None else [where, *(where["$and"] if isinstance(where.get("$and"), list) else [])]
+    return any(isinstance(part, Mapping) and "$id" in part for part in parts)

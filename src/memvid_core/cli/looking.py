@@ -47,7 +47,7 @@ def _show(memory_path: Path, found: MemoryInfo) -> None:
         "records": f"{found.records:,}{_counts(deleted=found.deleted, damaged=found.lost)}",
         "commits": f"{found.commits:,} in {count(found.frames, 'frame')}",
         "size": f"{megabytes(found.bytes)}, index {megabytes(found.index_bytes)}",
-        "index": f"in RAM, built at each opening: {found.index_in_ram}" if found.index_in_ram else "",
+        "index": f"in RAM: {found.index_in_ram}" if found.index_in_ram else "",
         "codec": f"{found.codec}, format {found.format_version}",
         "vectors": f"{found.vector_dtype}{dimension}, {found.metric}",
         "embedder": found.embedder,

@@ -306,7 +306,7 @@ class _Counter:
             return
         if not getattr(shards.executor, "distant", False):
             return
-        seconds = _LEARNED_SECONDS if left is None else min(left, _LEARNED_SECONDS)
+        seconds = _LEARNED_SECONDS if left is None else min(left / 4, _LEARNED_SECONDS)  # the question needs the rest
         asking = replace(self._asking, deadline=Deadline(seconds), failed={}, asked=set())
         answers = asking.ask_all("counts_of_all", _LEARNED_TOKENS)
         if asking.failed:
@@ -315,8 +315,10 @@ class _Counter:
         for answer in answers.values():
             if answer is None or len(found) > _LEARNED_TOKENS:
                 return
-            tokens, counts = answer
-            for token, count in zip(tokens.split("\n") if len(counts) else [], counts.tolist(), strict=True):
+            tokens, counts = answer[0].split("\n") if len(answer[1]) else [], answer[1].tolist()
+            if len(tokens) != len(counts):  # one has a line feed, which no text gives it
+                return
+            for token, count in zip(tokens, counts, strict=True):
                 found[token] = found.get(token, 0) + count
         shards.all_counts = found
 

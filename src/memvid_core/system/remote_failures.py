@@ -61,9 +61,10 @@ def asked(place: str, call: Callable[[], T], to: str = "read") -> T:
 def failure(place: str, exc: BaseException, to: str = "read") -> MemvidError:
     """Return the error for an exception of a file system, of a call that was ``to`` do something."""
     status = status_of(exc)
-    if status in _ABSENT and to == "write":
-        return StorageError(f"cannot write {place}: there is no such bucket or folder ({status})")
-    if status in _ABSENT or (status is None and isinstance(exc, FileNotFoundError) and not _is_network(exc)):
+    absent = status in _ABSENT or (status is None and isinstance(exc, FileNotFoundError) and not _is_network(exc))
+    if absent and to == "write":
+        return StorageError(f"cannot write {place}: there is no such bucket or folder")
+    if absent:
         return MemoryNotFoundError(f"{place} does not exist")
     if to == "write" and (status in _REFUSED or (status is None and isinstance(exc, PermissionError))):
         return ReadOnlyError(f"{place}: these credentials do not permit writing it", hint=Hint(Action.OPEN_FOR_READING))

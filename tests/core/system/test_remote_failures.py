@@ -5,10 +5,11 @@ from __future__ import annotations
 import botocore.exceptions as botocore  # type: ignore[import-untyped]
 import pytest
 
-from memvid_core import MemoryNotFoundError, MemvidError, StorageError
+from memvid_core import MemoryNotFoundError, MemvidError, ReadOnlyError, StorageError
 from memvid_core.system.remote_failures import asked
 
 PLACE = "s3://bucket/library/manifest/1.json"
+REFUSED = "these credentials do not permit writing it; open it with mode='r'"
 
 
 def answered(status: int) -> OSError:
@@ -23,7 +24,11 @@ def answered(status: int) -> OSError:
     [
         ("read", answered(409), StorageError, f"cannot read {PLACE}: the server answers 409"),
         ("write", answered(409), StorageError, f"cannot write {PLACE}: the server answers 409"),
-        ("write", answered(404), StorageError, f"cannot write {PLACE}: there is no such bucket or folder (404)"),
+        ("write", answered(404), StorageError, f"cannot write {PLACE}: there is no such bucket or folder"),
+        ("write", FileNotFoundError(2, "?"), StorageError, f"cannot write {PLACE}: there is no such bucket or folder"),
+        ("write", answered(403), ReadOnlyError, f"{PLACE}: {REFUSED}"),
+        ("write", PermissionError(13, "?"), ReadOnlyError, f"{PLACE}: {REFUSED}"),
+        ("read", FileNotFoundError(2, "?"), MemoryNotFoundError, f"{PLACE} does not exist"),
         ("read", answered(404), MemoryNotFoundError, f"{PLACE} does not exist"),
         ("delete", TimeoutError(), StorageError, f"cannot delete {PLACE}: the server does not answer in time"),
         (

@@ -75,6 +75,12 @@ class KeptRows:
             _counted.add(made)
             return made
 
+    @staticmethod
+    def leave(searcher: object) -> None:
+        """Take note that a searcher needs no room any more."""
+        with _counting:
+            _refused.discard(searcher)
+
     def take(
         self,
         rows: NDArray[np.int64],

@@ -433,6 +433,7 @@ class VideoRows:
         self._state.file.close()
         self._sums.close()
         self._last, self._kept = LastRows(), None
+        KeptRows.leave(self)
 
     @property
     def nbytes(self) -> int:

@@ -324,6 +324,7 @@ class LexicalIndex:
             self._assert_open()
             for store in self._stores:
                 store.forget()
+                snapshots.callback(store.forget)
                 snapshots.enter_context(store.snapshot())
             ends = self._ends()
             if any(

@@ -140,7 +140,7 @@ def test_all_videos_of_a_process_share_the_room_for_rows(monkeypatch: pytest.Mon
     assert KeptRows.if_room(10, WIDTH, None, one) is not None
 
 
-@pytest.mark.parametrize("ending", ["room", "closed"])
+@pytest.mark.parametrize("ending", ["room", "closed", "gone"])
 def test_nothing_is_read_ahead_while_another_video_has_no_room(
     rows: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
@@ -166,6 +166,8 @@ def test_nothing_is_read_ahead_while_another_video_has_no_room(
     if ending == "room":
         tune(monkeypatch, kept_bytes=ROWS * WIDTH + WIDTH)
         assert KeptRows.if_room(1, WIDTH, None, other) is not None
+    elif ending == "closed":
+        KeptRows.leave(other)
     else:
         del other
     search()

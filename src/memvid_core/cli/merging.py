@@ -222,13 +222,13 @@ class _Merge:
         vectors = None
         if self._copied:
             known = {record.id: (record, vector) for record, vector in with_vectors(source, batch)}
-            # Of a text that was replaced meanwhile, the new one belongs to the vector.
-            chosen = [
-                (name, record if known[record.id][0].text == record.text else known[record.id][0])
-                for name, record in chosen
-                if record.id in known
-            ]
-            vectors = [known[record.id][1] for _, record in chosen]
+            asked, chosen, vectors = chosen, [], []
+            for name, record in asked:
+                if record.id in known:  # otherwise it was deleted meanwhile
+                    newest, vector = known[record.id]
+                    # The vector of a text that was replaced meanwhile is the new text's.
+                    chosen.append((name, record if newest.text == record.text else newest))
+                    vectors.append(vector)
         target.add(
             [record.text for _, record in chosen],
             [record.metadata for _, record in chosen],

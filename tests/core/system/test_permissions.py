@@ -148,3 +148,18 @@ def test_another_group_gets_no_permissions_that_were_for_the_group_of_the_file(m
         assert as_user(USER, "\n".join(line.strip() for line in code.splitlines()), folder) == ""
         made = (folder / "made").stat()
         assert (stat.S_IMODE(made.st_mode), made.st_gid) == (passed, USER)
+
+
+@posix
+def test_a_file_that_has_another_name_elsewhere_keeps_its_permissions(tmp_path: Path) -> None:
+    source, target, elsewhere = (tmp_path / name for name in ("source", "target", "elsewhere"))
+    source.touch()
+    target.touch()
+    source.chmod(0o644)
+    target.chmod(0o600)
+    elsewhere.hardlink_to(target)
+    pass_mode_on(source, target)
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o600
+    elsewhere.unlink()
+    pass_mode_on(source, target)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
